@@ -1,0 +1,115 @@
+//! A transaction that cannot be committed without its compare-and-set.
+
+use bytes::Bytes;
+use dmnode_mysql::{Connection, ExecSummary, MultiError, SqlError, TextRow};
+
+use super::ApplyError;
+
+/// Statements in the prefix: `BEGIN` and the compare-and-set.
+const PREFIX_STATEMENTS: usize = 2;
+
+/// One open transaction. Only [`super::ApplierConnection::apply`] makes and commits one.
+///
+/// `BEGIN` and the compare-and-set travel with the first statements of the body, which saves a round trip. When
+/// the compare-and-set turns out not to match, what followed it is rolled back.
+pub struct TargetTransaction<'a> {
+    conn: &'a mut Connection,
+    /// `BEGIN; UPDATE …;`, until it is sent.
+    prefix: Option<&'a [u8]>,
+    moved: bool,
+}
+
+impl<'a> TargetTransaction<'a> {
+    pub(super) fn new(conn: &'a mut Connection, prefix: &'a [u8]) -> Self {
+        Self { conn, prefix: Some(prefix), moved: false }
+    }
+
+    /// Sends what begins the transaction unless that has been done.
+    pub(super) async fn ensure_begun(&mut self) -> Result<(), ApplyError> {
+        if let Some(prefix) = self.prefix.take() {
+            match self.conn.execute_many(prefix.to_vec()).await {
+                Ok(summaries) => self.check(&summaries)?,
+                Err(error) => return Err(error.error.into()),
+            }
+        }
+        if self.moved { Err(ApplyError::Moved) } else { Ok(()) }
+    }
+
+    fn check(&mut self, summaries: &[ExecSummary]) -> Result<(), ApplyError> {
+        match summaries.get(1) {
+            Some(summary) if summary.affected_rows == 1 => Ok(()),
+            Some(_) => {
+                self.moved = true;
+                Err(ApplyError::Moved)
+            }
+            // The compare-and-set itself failed; the caller has the server's error.
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn has_moved(&self) -> bool {
+        self.moved
+    }
+
+    /// Several statements in one round trip, one summary each. On an error, those before the failing one have
+    /// taken effect in this transaction.
+    pub async fn execute_many(&mut self, sql: &[u8]) -> Result<Vec<ExecSummary>, ApplyError> {
+        let Some(prefix) = self.prefix.take() else {
+            if self.moved {
+                return Err(ApplyError::Moved);
+            }
+            return Ok(self.conn.execute_many(sql.to_vec()).await?);
+        };
+        let mut all = Vec::with_capacity(prefix.len() + sql.len());
+        all.extend_from_slice(prefix);
+        all.extend_from_slice(sql);
+        match self.conn.execute_many(all).await {
+            Ok(mut summaries) => {
+                self.check(&summaries)?;
+                Ok(summaries.split_off(PREFIX_STATEMENTS.min(summaries.len())))
+            }
+            Err(mut error) => {
+                // A failing row statement after a compare-and-set that did not match means nothing.
+                self.check(&error.done)?;
+                if error.index < PREFIX_STATEMENTS {
+                    return Err(error.error.into());
+                }
+                error.index -= PREFIX_STATEMENTS;
+                error.done.drain(..PREFIX_STATEMENTS.min(error.done.len()));
+                Err(MultiError { ..error }.into())
+            }
+        }
+    }
+
+    /// One statement.
+    pub async fn execute(&mut self, sql: impl AsRef<[u8]>) -> Result<ExecSummary, ApplyError> {
+        self.ensure_begun().await?;
+        Ok(self.conn.execute(sql).await?)
+    }
+
+    /// Rows of a query inside the transaction.
+    pub async fn query(&mut self, sql: impl AsRef<[u8]>) -> Result<Vec<TextRow>, ApplyError> {
+        self.ensure_begun().await?;
+        Ok(self.conn.query(sql).await?)
+    }
+
+    /// `LOAD DATA LOCAL`, fed from a channel.
+    pub async fn load_data(
+        &mut self,
+        sql: &str,
+        data: tokio::sync::mpsc::Receiver<Bytes>,
+    ) -> Result<ExecSummary, ApplyError> {
+        self.ensure_begun().await?;
+        Ok(self.conn.load_data(sql, data).await?)
+    }
+
+    /// Any error here leaves the outcome unknown.
+    pub(super) async fn commit(self) -> Result<(), SqlError> {
+        self.conn.execute("COMMIT").await.map(|_| ())
+    }
+
+    /// Undoes everything; `false` when the connection is of no use any more.
+    pub(super) async fn rollback(self) -> bool {
+        !self.conn.is_broken() && self.conn.execute("ROLLBACK").await.is_ok()
+    }
+}
