@@ -1,0 +1,370 @@
+//! The command line: dmctl's commands and flags as they are, and what dmnode adds in the same manner.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+/// Everything after `dmnode ctl`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "dmnode ctl",
+    about = "Control a dmnode cluster",
+    long_about = "Control a dmnode cluster. Any node takes any command.\n\nExit codes: 0 done, 1 refused, 2 wrong usage, 3 no node reachable or outcome unknown, 4 done but something is unhealthy or different.",
+    disable_version_flag = true,
+    arg_required_else_help = true
+)]
+pub struct CtlArgs {
+    /// Addresses of nodes, HOST:PORT separated by commas; the first that answers is used.
+    #[arg(long, env = "DM_MASTER_ADDR", value_delimiter = ',', global = true, value_name = "HOST:PORT")]
+    pub master_addr: Vec<String>,
+
+    /// Read `master-addr` and `rpc-timeout` from this TOML file (dmctl's).
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Wait at most this long for the answer to a command, such as `30s` or `10m` [default: 10m].
+    #[arg(long, global = true, value_name = "DURATION", value_parser = parse_duration)]
+    pub rpc_timeout: Option<Duration>,
+
+    /// Output format [default: a table on a terminal, else JSON].
+    #[arg(short = 'o', long = "output", global = true, value_enum)]
+    pub output: Option<OutputFormat>,
+
+    /// Reach the cluster through this HTTP proxy. Proxy variables of the environment are ignored.
+    #[arg(long, global = true, value_name = "URL")]
+    pub proxy: Option<String>,
+
+    /// Sources the command is about; repeat it or separate by commas.
+    #[arg(short = 's', long = "source", value_delimiter = ',', global = true, value_name = "SOURCE")]
+    pub source: Vec<String>,
+
+    /// Print the version.
+    #[arg(short = 'V', long = "version")]
+    pub version: bool,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// How answers are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// For people.
+    Table,
+    /// The cluster's answer as dmctl prints it.
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create, update, stop or show sources.
+    OperateSource(OperateSourceArgs),
+    /// Check a task file and the servers it names, without starting anything.
+    CheckTask(CheckTaskArgs),
+    /// Check and start a task, or the subtasks of it that are missing.
+    StartTask(StartTaskArgs),
+    /// Stop a task, or all tasks of one source (-s).
+    StopTask(OperateTaskArgs),
+    /// Pause a running task, or all tasks of one source (-s).
+    PauseTask(OperateTaskArgs),
+    /// Resume a paused task, or all tasks of one source (-s).
+    ResumeTask(OperateTaskArgs),
+    /// Show how tasks are doing.
+    QueryStatus(QueryStatusArgs),
+    /// Show leader, masters and workers (every node is both).
+    ListMember(ListMemberArgs),
+    /// Show the configuration of a task, source or node.
+    Config(ConfigArgs),
+    /// Show the configuration of a task, source or node (old spelling of `config`).
+    #[command(hide = true)]
+    GetConfig(GetConfigArgs),
+    /// Show the configuration of a task (old spelling of `config task`).
+    #[command(hide = true)]
+    GetTaskConfig(GetTaskConfigArgs),
+    /// Move a source to another node.
+    TransferSource(TransferSourceArgs),
+    /// Encrypt a password with the key of the cluster.
+    Encrypt(EncryptArgs),
+    /// Decrypt a password with the key of the cluster.
+    Decrypt(DecryptArgs),
+    /// Compare source and target of a task, table by table; exits with 4 when they differ.
+    Diff(DiffArgs),
+}
+
+/// What to do with sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SourceOperation {
+    /// Add sources.
+    Create,
+    /// Replace the configuration of sources that no running task uses.
+    Update,
+    /// Remove sources that no task uses.
+    Stop,
+    /// Show sources and who owns them.
+    Show,
+}
+
+/// `operate-source`.
+#[derive(Debug, Args)]
+pub struct OperateSourceArgs {
+    /// create, update, stop or show.
+    #[arg(value_enum, required_unless_present = "print_sample_config")]
+    pub operation: Option<SourceOperation>,
+    /// Source files; `stop` and `show` take source ids too.
+    #[arg(value_name = "FILE|SOURCE")]
+    pub names: Vec<String>,
+    /// Let this node own the new source (one file only).
+    #[arg(short = 'w', long)]
+    pub worker: Option<String>,
+    /// Print a sample source file.
+    #[arg(short = 'p', long)]
+    pub print_sample_config: bool,
+}
+
+/// `check-task`.
+#[derive(Debug, Args)]
+pub struct CheckTaskArgs {
+    /// Task file.
+    pub file: PathBuf,
+    /// Show at most this many errors.
+    #[arg(short = 'e', long, default_value_t = 10)]
+    pub error: i64,
+    /// Show at most this many warnings.
+    #[arg(short = 'w', long, default_value_t = 10)]
+    pub warn: i64,
+    /// Time the task is meant to start from, `2006-01-02 15:04:05` or `2006-01-02T15:04:05`.
+    #[arg(long, value_name = "TIME")]
+    pub start_time: Option<String>,
+}
+
+/// `start-task`.
+#[derive(Debug, Args)]
+pub struct StartTaskArgs {
+    /// Task file.
+    pub file: PathBuf,
+    /// Forget the progress of an earlier run of this task: drops its rows in the meta schema of the target.
+    #[arg(long)]
+    pub remove_meta: bool,
+    /// Start replication at this time of the source's binlog.
+    #[arg(long, value_name = "TIME")]
+    pub start_time: Option<String>,
+}
+
+/// `stop-task`, `pause-task`, `resume-task`.
+#[derive(Debug, Args)]
+pub struct OperateTaskArgs {
+    /// Task name or task file; without it all tasks of the one source given by -s.
+    #[arg(value_name = "TASK|FILE")]
+    pub task: Option<String>,
+    /// Without a task: operate on this many tasks at a time.
+    #[arg(long, default_value_t = 5)]
+    pub batch_size: usize,
+}
+
+/// `query-status`.
+#[derive(Debug, Args)]
+pub struct QueryStatusArgs {
+    /// Task name or task file; without it all tasks.
+    #[arg(value_name = "TASK|FILE")]
+    pub task: Option<String>,
+    /// Show all details even without a task.
+    #[arg(long)]
+    pub more: bool,
+    /// Keep showing the status, once a second, until every task shown is finished.
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// `list-member`.
+#[derive(Debug, Args)]
+pub struct ListMemberArgs {
+    /// Only the leader.
+    #[arg(short = 'l', long)]
+    pub leader: bool,
+    /// Only the masters.
+    #[arg(short = 'm', long)]
+    pub master: bool,
+    /// Only the workers.
+    #[arg(short = 'w', long)]
+    pub worker: bool,
+    /// Only these names; repeat it or separate by commas.
+    #[arg(short = 'n', long, value_delimiter = ',')]
+    pub name: Vec<String>,
+}
+
+/// What a configuration belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ConfigKind {
+    /// A task that was started.
+    Task,
+    /// A source.
+    Source,
+    /// A node.
+    Master,
+    /// A node.
+    Worker,
+}
+
+/// `config`.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// task, source, master or worker.
+    #[arg(value_enum)]
+    pub kind: ConfigKind,
+    /// Name of it.
+    pub name: String,
+    /// Write it to this file instead.
+    #[arg(short = 'p', long, value_name = "FILE")]
+    pub path: Option<PathBuf>,
+}
+
+/// `get-config`.
+#[derive(Debug, Args)]
+pub struct GetConfigArgs {
+    /// task, source, master or worker.
+    #[arg(value_enum)]
+    pub kind: ConfigKind,
+    /// Name of it.
+    pub name: String,
+    /// Write it to this file instead.
+    #[arg(short = 'f', long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
+/// `get-task-config`.
+#[derive(Debug, Args)]
+pub struct GetTaskConfigArgs {
+    /// Name of the task.
+    pub name: String,
+    /// Write it to this file instead.
+    #[arg(short = 'f', long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
+/// `transfer-source`.
+#[derive(Debug, Args)]
+pub struct TransferSourceArgs {
+    /// The source.
+    pub source_id: String,
+    /// The node that is to own it.
+    pub worker: String,
+}
+
+/// `encrypt`.
+#[derive(Debug, Args)]
+pub struct EncryptArgs {
+    /// The password. `-` reads it from standard input, which keeps it out of the shell's history.
+    pub plaintext: String,
+}
+
+/// `decrypt`.
+#[derive(Debug, Args)]
+pub struct DecryptArgs {
+    /// What `encrypt` printed. `-` reads it from standard input.
+    pub ciphertext: String,
+}
+
+/// `diff`.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// Task name or task file.
+    #[arg(value_name = "TASK|FILE")]
+    pub task: String,
+    /// Only these source tables, as `db.table`; repeat it or separate by commas.
+    #[arg(short = 't', long = "table", value_delimiter = ',', value_name = "DB.TABLE")]
+    pub table: Vec<String>,
+}
+
+/// Parses Go-like and human durations: `30s`, `10m`, `1m30s`; a bare number means seconds.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    humantime::parse_duration(text).map_err(|err| format!("`{text}` is no duration such as `30s` or `10m`: {err}"))
+}
+
+/// dmctl takes these long flags with one dash as well.
+const SINGLE_DASH_FLAGS: [&str; 6] = ["version", "config", "master-addr", "rpc-timeout", "help", "output"];
+
+/// Turns dmctl's single-dash long flags into the double-dash form.
+pub fn normalize(args: impl IntoIterator<Item = String>) -> Vec<String> {
+    args.into_iter()
+        .map(|arg| {
+            let Some(name) = arg.strip_prefix('-') else { return arg };
+            let key = name.split('=').next().unwrap_or(name);
+            if SINGLE_DASH_FLAGS.contains(&key) { format!("-{arg}") } else { arg }
+        })
+        .collect()
+}
+
+/// The help text of `dmnode ctl`.
+pub fn help_text() -> String {
+    CtlArgs::command().render_help().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<CtlArgs, clap::Error> {
+        let all = std::iter::once("dmnode ctl").chain(args.iter().copied()).map(str::to_owned);
+        CtlArgs::try_parse_from(normalize(all))
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        CtlArgs::command().debug_assert();
+    }
+
+    #[test]
+    fn dmctl_spellings_are_understood() {
+        let args = parse(&["-master-addr", "a:1,b:2", "start-task", "--remove-meta", "-s", "s1,s2", "-s", "s3", "t.yaml"]).unwrap();
+        assert_eq!(args.master_addr, ["a:1", "b:2"]);
+        assert_eq!(args.source, ["s1", "s2", "s3"]);
+        let Some(Command::StartTask(start)) = args.command else { panic!("start-task") };
+        assert!(start.remove_meta);
+        assert_eq!(start.file, PathBuf::from("t.yaml"));
+
+        let args = parse(&["--master-addr=a:1", "query-status", "--more", "task", "--source", "s"]).unwrap();
+        let Some(Command::QueryStatus(query)) = args.command else { panic!("query-status") };
+        assert!(query.more && query.task.as_deref() == Some("task"));
+
+        let args = parse(&["list-member", "-l", "-w", "-n", "n1,n2", "-rpc-timeout=30s", "-o", "json"]).unwrap();
+        assert_eq!(args.rpc_timeout, Some(Duration::from_secs(30)));
+        assert_eq!(args.output, Some(OutputFormat::Json));
+        let Some(Command::ListMember(list)) = args.command else { panic!("list-member") };
+        assert!(list.leader && !list.master && list.worker);
+        assert_eq!(list.name, ["n1", "n2"]);
+
+        let args = parse(&["check-task", "t.yaml", "-e", "0", "-w", "3"]).unwrap();
+        let Some(Command::CheckTask(check)) = args.command else { panic!("check-task") };
+        assert_eq!((check.error, check.warn), (0, 3));
+
+        let args = parse(&["operate-source", "create", "a.yaml", "-w", "n1"]).unwrap();
+        let Some(Command::OperateSource(source)) = args.command else { panic!("operate-source") };
+        assert_eq!(source.operation, Some(SourceOperation::Create));
+        assert_eq!(source.worker.as_deref(), Some("n1"));
+
+        let args = parse(&["transfer-source", "s1", "n2"]).unwrap();
+        assert!(args.source.is_empty());
+        let Some(Command::TransferSource(transfer)) = args.command else { panic!("transfer-source") };
+        assert_eq!((transfer.source_id.as_str(), transfer.worker.as_str()), ("s1", "n2"));
+    }
+
+    #[test]
+    fn wrong_arity_is_a_usage_error() {
+        for args in [
+            &["start-task"][..],
+            &["start-task", "a", "b"],
+            &["transfer-source", "s"],
+            &["config", "task"],
+            &["operate-source", "destroy"],
+            &["no-such-command"],
+        ] {
+            assert_eq!(parse(args).unwrap_err().exit_code(), 2, "{args:?}");
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! The commands: arguments to requests, answers to text and exit code.
+
+use futures_util::{StreamExt, stream};
+use serde_json::{Value, json};
+
+use crate::args::{
+    CheckTaskArgs, Command, ConfigArgs, ConfigKind, ListMemberArgs, OperateSourceArgs, OperateTaskArgs, QueryStatusArgs,
+    SourceOperation, StartTaskArgs, TransferSourceArgs,
+};
+use crate::client::{Answer, Client, Intent};
+use crate::exit::{CtlError, Exit};
+use crate::files;
+use crate::json::EmptyList;
+use crate::output::{Output, flag, list, text};
+use crate::{diff, sample, status, tables, watch};
+
+/// One invocation: where to send commands, how to print, which sources were named.
+pub struct Session {
+    /// The cluster.
+    pub client: Client,
+    /// How to print.
+    pub output: Output,
+    /// `-s`.
+    pub sources: Vec<String>,
+}
+
+impl Session {
+    /// Carries out one command.
+    pub async fn run(&self, command: &Command) -> Result<Exit, CtlError> {
+        match command {
+            Command::OperateSource(args) => self.operate_source(args).await,
+            Command::CheckTask(args) => self.check_task(args).await,
+            Command::StartTask(args) => self.start_task(args).await,
+            Command::StopTask(args) => self.operate_task("stop-task", "Delete", args).await,
+            Command::PauseTask(args) => self.operate_task("pause-task", "Pause", args).await,
+            Command::ResumeTask(args) => self.operate_task("resume-task", "Resume", args).await,
+            Command::QueryStatus(args) => self.query_status(args).await,
+            Command::ListMember(args) => self.list_member(args).await,
+            Command::Config(args) => self.config(args).await,
+            Command::GetConfig(args) => {
+                self.config(&ConfigArgs { kind: args.kind, name: args.name.clone(), path: args.file.clone() }).await
+            }
+            Command::GetTaskConfig(args) => {
+                self.config(&ConfigArgs { kind: ConfigKind::Task, name: args.name.clone(), path: args.file.clone() }).await
+            }
+            Command::TransferSource(args) => self.transfer_source(args).await,
+            Command::Encrypt(args) => self.cipher("encrypt", "plaintext", "ciphertext", &args.plaintext).await,
+            Command::Decrypt(args) => self.cipher("decrypt", "ciphertext", "plaintext", &args.ciphertext).await,
+            Command::Diff(args) => diff::run(&self.client, self.output, self.sources.clone(), args).await,
+        }
+    }
+
+    /// Prints an answer and judges it.
+    fn finish(&self, answer: &Answer, is_change: bool, render: impl FnOnce(&Value) -> String) -> Result<Exit, CtlError> {
+        if self.output.is_table() {
+            self.output.line(&render(&answer.body));
+        } else {
+            self.output.json(&answer.body, EmptyList::TwoLines)?;
+        }
+        if let (true, Some(index)) = (is_change && answer.is_ok(), answer.log_index) {
+            self.output.note(&format!("applied at log index {index}"));
+        }
+        Ok(judge(&answer.body))
+    }
+
+    async fn operate_source(&self, args: &OperateSourceArgs) -> Result<Exit, CtlError> {
+        if args.print_sample_config {
+            self.output.line(sample::SOURCE_YAML);
+            return Ok(Exit::Done);
+        }
+        let Some(operation) = args.operation else {
+            return Err(CtlError::Usage("operate-source needs create, update, stop or show".to_owned()));
+        };
+        let (op, needs_names, takes_files) = match operation {
+            SourceOperation::Create => (1, true, true),
+            SourceOperation::Update => (2, true, true),
+            SourceOperation::Stop => (3, true, false),
+            SourceOperation::Show => (4, false, false),
+        };
+        if needs_names && args.names.is_empty() && self.sources.is_empty() {
+            return Err(CtlError::Usage("operate-source: name at least one source file or source id".to_owned()));
+        }
+        if args.worker.is_some() && (operation != SourceOperation::Create || args.names.len() != 1) {
+            return Err(CtlError::Usage("operate-source: --worker goes with `create` and exactly one file".to_owned()));
+        }
+        let mut config = Vec::new();
+        let mut source_ids = Vec::new();
+        if takes_files {
+            for name in &args.names {
+                let (text, warnings) = files::read_config(name.as_ref())?;
+                warnings.iter().for_each(|warning| self.output.note(&format!("warning: {name}: {warning}")));
+                config.push(text);
+            }
+        } else {
+            for name in &args.names {
+                source_ids.push(files::source_id(name)?);
+            }
+            source_ids.extend(self.sources.iter().cloned());
+        }
+        let op_name = ["", "create", "update", "stop", "show"].get(op).copied().unwrap_or_default();
+        let request = json!({"op": op_name, "config": config, "sourceID": source_ids, "workerName": args.worker.clone().unwrap_or_default()});
+        let is_change = operation != SourceOperation::Show;
+        let intent = if is_change { Intent::change() } else { Intent::Read };
+        let answer = self.client.call("operate-source", &intent, &request).await?;
+        self.finish(&answer, is_change, tables::workers)
+    }
+
+    async fn check_task(&self, args: &CheckTaskArgs) -> Result<Exit, CtlError> {
+        let (task, warnings) = files::read_config(&args.file)?;
+        warnings.iter().for_each(|warning| self.output.note(&format!("warning: {warning}")));
+        let start_time = args.start_time.clone().unwrap_or_default();
+        let request = json!({"task": task, "errCnt": args.error, "warnCnt": args.warn, "startTime": start_time});
+        let answer = self.client.call("check-task", &Intent::Read, &request).await?;
+        self.finish(&answer, false, |body| tables::check(text(body, "msg")))
+    }
+
+    async fn start_task(&self, args: &StartTaskArgs) -> Result<Exit, CtlError> {
+        let (task, warnings) = files::read_config(&args.file)?;
+        warnings.iter().for_each(|warning| self.output.note(&format!("warning: {warning}")));
+        let request = json!({
+            "task": task,
+            "sources": self.sources,
+            "removeMeta": args.remove_meta,
+            "startTime": args.start_time.clone().unwrap_or_default(),
+        });
+        let answer = self.client.call("start-task", &Intent::change(), &request).await?;
+        self.finish(&answer, true, |body| {
+            let check = text(body, "checkResult");
+            let mut out = tables::workers(body);
+            if !check.is_empty() {
+                out = format!("{}\n{out}", tables::check(check));
+            }
+            out
+        })
+    }
+
+    async fn operate_task(&self, command: &str, op: &str, args: &OperateTaskArgs) -> Result<Exit, CtlError> {
+        let Some(task) = &args.task else { return self.operate_tasks_of_source(command, op, args.batch_size).await };
+        let request = json!({"op": op, "name": files::task_name(task), "sources": self.sources});
+        let answer = self.client.call(command, &Intent::change(), &request).await?;
+        self.finish(&answer, true, tables::workers)
+    }
+
+    async fn operate_tasks_of_source(&self, command: &str, op: &str, batch_size: usize) -> Result<Exit, CtlError> {
+        let [source] = self.sources.as_slice() else {
+            return Err(CtlError::Usage(format!("{command}: name a task, or exactly one source with -s to mean all its tasks")));
+        };
+        let query = json!({"name": "", "sources": [source]});
+        let status = self.client.call("query-status", &Intent::Read, &query).await?;
+        if !status.is_ok() {
+            return self.finish(&status, false, tables::workers);
+        }
+        let mut names: Vec<String> = list(&status.body, "sources")
+            .iter()
+            .flat_map(|one| list(one, "subTaskStatus"))
+            .map(|subtask| text(subtask, "name").to_owned())
+            .filter(|name| !name.is_empty())
+            .collect();
+        names.sort();
+        names.dedup();
+        let mut results: Vec<Value> = stream::iter(names)
+            .map(|name| async move {
+                let request = json!({"op": op, "name": name, "sources": [source]});
+                let body = match self.client.call(command, &Intent::change(), &request).await {
+                    Ok(answer) => answer.body,
+                    Err(err) => json!({"result": false, "msg": err.to_string(), "sources": []}),
+                };
+                json!({"task": name, "op": op, "result": flag(&body, "result"), "msg": text(&body, "msg"), "sources": body["sources"]})
+            })
+            .buffer_unordered(batch_size.max(1))
+            .collect()
+            .await;
+        results.sort_by(|a, b| text(a, "task").cmp(text(b, "task")));
+        let answer = json!({"result": true, "msg": "", "tasks": results});
+        if self.output.is_table() {
+            self.output.line(&tables::batch(&answer));
+        } else {
+            self.output.json(&answer, EmptyList::OneLine)?;
+        }
+        let is_well = results.iter().all(|one| judge(one) == Exit::Done);
+        Ok(if is_well { Exit::Done } else { Exit::Unhealthy })
+    }
+
+    async fn query_status(&self, args: &QueryStatusArgs) -> Result<Exit, CtlError> {
+        let name = args.task.as_deref().map(files::task_name).unwrap_or_default();
+        let wants_details = args.more || !name.is_empty() || !self.sources.is_empty();
+        let request = json!({"name": name, "sources": self.sources});
+        if args.watch {
+            return watch::run(&self.client, self.output, &request).await;
+        }
+        let answer = self.client.call("query-status", &Intent::Read, &request).await?;
+        let exit = match judge(&answer.body) {
+            Exit::Done if status::is_unhealthy(&answer.body) => Exit::Unhealthy,
+            other => other,
+        };
+        if self.output.is_table() {
+            let shown = if answer.is_ok() { status::render(&answer.body) } else { tables::workers(&answer.body) };
+            self.output.line(&shown);
+            return Ok(exit);
+        }
+        match status::summary(&answer.body).filter(|_| !wants_details) {
+            Some(summary) => self.output.json(&summary, EmptyList::OneLine)?,
+            None => self.output.json(&answer.body, EmptyList::TwoLines)?,
+        }
+        Ok(exit)
+    }
+
+    async fn list_member(&self, args: &ListMemberArgs) -> Result<Exit, CtlError> {
+        let all = !args.leader && !args.master && !args.worker;
+        let request = json!({
+            "leader": all || args.leader,
+            "master": all || args.master,
+            "worker": all || args.worker,
+            "names": args.name,
+        });
+        let answer = self.client.call("list-member", &Intent::Read, &request).await?;
+        self.finish(&answer, false, tables::members)
+    }
+
+    async fn config(&self, args: &ConfigArgs) -> Result<Exit, CtlError> {
+        let kind = match args.kind {
+            ConfigKind::Task => "task",
+            ConfigKind::Source => "source",
+            ConfigKind::Master => "master",
+            ConfigKind::Worker => "worker",
+        };
+        let name = if args.kind == ConfigKind::Task { files::task_name(&args.name) } else { args.name.clone() };
+        let mut answer = self.client.call("get-config", &Intent::Read, &json!({"type": kind, "name": name})).await?;
+        if let (Some(path), true) = (&args.path, answer.is_ok()) {
+            write_private(path, text(&answer.body, "cfg"))?;
+            let shown = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            answer.body["msg"] = json!(format!("write config to file {} succeed", shown.display()));
+            answer.body["cfg"] = json!("");
+        }
+        self.finish(&answer, false, |body| match text(body, "cfg") {
+            "" => text(body, "msg").to_owned(),
+            cfg => cfg.trim_end().to_owned(),
+        })
+    }
+
+    async fn transfer_source(&self, args: &TransferSourceArgs) -> Result<Exit, CtlError> {
+        let request = json!({"source": args.source_id, "worker": args.worker});
+        let answer = self.client.call("transfer-source", &Intent::change(), &request).await?;
+        self.finish(&answer, true, |body| match (flag(body, "result"), text(body, "msg")) {
+            (true, "") => format!("`{}` belongs to {}", args.source_id, args.worker),
+            (_, msg) => msg.to_owned(),
+        })
+    }
+
+    async fn cipher(&self, command: &str, field: &str, answer_field: &str, argument: &str) -> Result<Exit, CtlError> {
+        let input = if argument == "-" {
+            let mut line = String::new();
+            std::io::stdin().read_line(&mut line).map_err(|err| CtlError::Refused(format!("read standard input: {err}")))?;
+            line.trim_end_matches(['\n', '\r']).to_owned()
+        } else {
+            argument.to_owned()
+        };
+        let answer = self.client.call(command, &Intent::Read, &json!({field: input})).await?;
+        if self.output.is_explicit_json() {
+            self.output.json(&answer.body, EmptyList::TwoLines)?;
+        } else if answer.is_ok() {
+            self.output.line(text(&answer.body, answer_field));
+        } else {
+            return Err(CtlError::Refused(text(&answer.body, "msg").to_owned()));
+        }
+        Ok(judge(&answer.body))
+    }
+}
+
+/// Refused, done, or done with a part that failed.
+fn judge(answer: &Value) -> Exit {
+    if !flag(answer, "result") {
+        return Exit::Refused;
+    }
+    let has_failed_part = list(answer, "sources").iter().any(|source| !flag(source, "result"));
+    if has_failed_part { Exit::Unhealthy } else { Exit::Done }
+}
+
+/// Writes a file that only its owner can read.
+fn write_private(path: &std::path::Path, text: &str) -> Result<(), CtlError> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let refused = |err: std::io::Error| CtlError::Refused(format!("write `{}`: {err}", path.display()));
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(refused)?;
+    file.write_all(text.as_bytes()).map_err(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_part_is_told_from_a_refusal() {
+        assert_eq!(judge(&json!({"result": false, "msg": "x", "sources": []})), Exit::Refused);
+        assert_eq!(judge(&json!({"result": true, "sources": [{"result": false}]})), Exit::Unhealthy);
+        assert_eq!(judge(&json!({"result": true, "sources": [{"result": true}]})), Exit::Done);
+        assert_eq!(judge(&json!({"result": true, "msg": ""})), Exit::Done);
+    }
+}
