@@ -1,0 +1,832 @@
+//! The answers of the control interface, in DM's protobuf JSON: every field in declared order, 64 bit numbers
+//! as strings, an unset message as `null`, an unset member of a choice left out. What dmnode adds comes after
+//! DM's own fields.
+
+use serde::{Deserialize, Serialize};
+
+/// 64 bit integers as JSON strings, as protobuf's JSON has them; numbers are accepted too.
+mod int64 {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum TextOrNumber {
+        Text(String),
+        Number(serde_json::Number),
+    }
+
+    pub fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+    where
+        T: FromStr,
+        T::Err: Display,
+        D: Deserializer<'de>,
+    {
+        let text = match TextOrNumber::deserialize(deserializer)? {
+            TextOrNumber::Text(text) => text,
+            TextOrNumber::Number(number) => number.to_string(),
+        };
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Floating point numbers as protobuf's JSON prints them: without a fraction when there is none.
+mod double {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Up to here every integer is a double.
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+
+    pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        if value.fract() == 0.0 && value.abs() <= EXACT_MAX {
+            serializer.serialize_i64(*value as i64)
+        } else {
+            serializer.serialize_f64(*value)
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        f64::deserialize(deserializer)
+    }
+}
+
+macro_rules! message {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+        #[serde(rename_all = "camelCase", default)]
+        pub struct $name { $($(#[$field_doc])* pub $field: $type,)* }
+    };
+}
+
+/// Stage of a subtask, of a relay or of a validator.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+pub enum Stage {
+    /// Unknown: nobody handles it at the moment.
+    #[default]
+    InvalidStage,
+    /// Made, not started.
+    New,
+    /// At work.
+    Running,
+    /// Held by the operator or by an error.
+    Paused,
+    /// Ended by the operator.
+    Stopped,
+    /// Done.
+    Finished,
+    /// On the way to Paused.
+    Pausing,
+    /// On the way to Running.
+    Resuming,
+    /// On the way to Stopped.
+    Stopping,
+}
+
+impl Stage {
+    /// DM's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Stage::InvalidStage => "InvalidStage",
+            Stage::New => "New",
+            Stage::Running => "Running",
+            Stage::Paused => "Paused",
+            Stage::Stopped => "Stopped",
+            Stage::Finished => "Finished",
+            Stage::Pausing => "Pausing",
+            Stage::Resuming => "Resuming",
+            Stage::Stopping => "Stopping",
+        }
+    }
+}
+
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Kind of work a subtask is at.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+pub enum UnitType {
+    /// None.
+    #[default]
+    InvalidUnit,
+    /// Precheck.
+    Check,
+    /// Reading the source into files.
+    Dump,
+    /// Full copy into the target.
+    Load,
+    /// Continuous replication.
+    Sync,
+    /// Copying the binlog to disk.
+    Relay,
+}
+
+impl UnitType {
+    /// DM's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            UnitType::InvalidUnit => "InvalidUnit",
+            UnitType::Check => "Check",
+            UnitType::Dump => "Dump",
+            UnitType::Load => "Load",
+            UnitType::Sync => "Sync",
+            UnitType::Relay => "Relay",
+        }
+    }
+}
+
+impl std::fmt::Display for UnitType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An error as `query-status` shows it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProcessError {
+    /// Number.
+    #[serde(rename = "ErrCode")]
+    pub code: u32,
+    /// Area.
+    #[serde(rename = "ErrClass")]
+    pub class: String,
+    /// `upstream`, `downstream`, `internal` or `not-set`.
+    #[serde(rename = "ErrScope")]
+    pub scope: String,
+    /// `low`, `medium` or `high`.
+    #[serde(rename = "ErrLevel")]
+    pub level: String,
+    /// What happened, where.
+    #[serde(rename = "Message")]
+    pub message: String,
+    /// The error below.
+    #[serde(rename = "RawCause")]
+    pub raw_cause: String,
+    /// What to do.
+    #[serde(rename = "Workaround")]
+    pub workaround: String,
+}
+
+message! {
+    /// How a unit ended.
+    ProcessResult {
+        /// By pause or stop rather than by itself.
+        is_canceled: bool,
+        /// Why, if it failed.
+        errors: Vec<ProcessError>,
+        /// Never set.
+        detail: Option<String>,
+    }
+}
+
+message! {
+    /// DM's CommonWorkerResponse: the answer for one source.
+    CommonWorkerResponse {
+        /// Whether it went well.
+        result: bool,
+        /// Why not, or a remark.
+        msg: String,
+        /// Source.
+        source: String,
+        /// Node that owns it.
+        worker: String,
+    }
+}
+
+message! {
+    /// Answer of start-task.
+    StartTaskResponse {
+        /// Whether all went well.
+        result: bool,
+        /// Why not.
+        msg: String,
+        /// One answer for each source.
+        sources: Vec<CommonWorkerResponse>,
+        /// Text of the precheck.
+        check_result: String,
+    }
+}
+
+message! {
+    /// Answer of pause-task, resume-task and stop-task (`op` is Pause, Resume or Delete).
+    OperateTaskResponse {
+        /// The operation.
+        op: String,
+        /// Whether all went well.
+        result: bool,
+        /// Why not.
+        msg: String,
+        /// One answer for each source.
+        sources: Vec<CommonWorkerResponse>,
+    }
+}
+
+message! {
+    /// One task in [`OperateTasksResponse`].
+    OperatedTask {
+        /// Task.
+        task: String,
+        /// The operation.
+        op: String,
+        /// Whether all went well.
+        result: bool,
+        /// Why not.
+        msg: String,
+        /// One answer for each source.
+        sources: Vec<CommonWorkerResponse>,
+    }
+}
+
+message! {
+    /// Answer of a task operation over all tasks of one source.
+    OperateTasksResponse {
+        /// Whether all went well.
+        result: bool,
+        /// Why not.
+        msg: String,
+        /// In order of name.
+        tasks: Vec<OperatedTask>,
+    }
+}
+
+message! {
+    /// Answer of operate-source.
+    OperateSourceResponse {
+        /// Whether all went well.
+        result: bool,
+        /// Why not.
+        msg: String,
+        /// One answer for each source.
+        sources: Vec<CommonWorkerResponse>,
+    }
+}
+
+message! {
+    /// Answer without more to say: check-task, transfer-source, offline-member, operate-leader.
+    PlainResponse {
+        /// Whether it went well.
+        result: bool,
+        /// Why not, or the text.
+        msg: String,
+    }
+}
+
+message! {
+    /// Answer of config and get-config.
+    GetConfigResponse {
+        /// Whether it went well.
+        result: bool,
+        /// Why not.
+        msg: String,
+        /// The text, passwords masked.
+        cfg: String,
+    }
+}
+
+message! {
+    /// Answer of encrypt.
+    EncryptResponse {
+        /// Whether it went well.
+        result: bool,
+        /// Why not.
+        msg: String,
+        /// The cipher text.
+        ciphertext: String,
+    }
+}
+
+message! {
+    /// Answer of decrypt (not in DM).
+    DecryptResponse {
+        /// Whether it went well.
+        result: bool,
+        /// Why not.
+        msg: String,
+        /// The plain text: this one answer shows a password, because it was asked for.
+        plaintext: String,
+    }
+}
+
+message! {
+    /// Full answer of query-status.
+    QueryStatusListResponse {
+        /// Whether every source answered.
+        result: bool,
+        /// Why not.
+        msg: String,
+        /// In order of source.
+        sources: Vec<SourceStatusEntry>,
+    }
+}
+
+message! {
+    /// Short answer of query-status.
+    QueryStatusSummary {
+        /// Whether all went well.
+        result: bool,
+        /// Why not.
+        msg: String,
+        /// In order of name.
+        tasks: Vec<TaskSummary>,
+    }
+}
+
+message! {
+    /// One task in [`QueryStatusSummary`].
+    TaskSummary {
+        /// Task.
+        task_name: String,
+        /// A stage, or a sentence beginning with `Error`.
+        task_status: String,
+        /// Its sources.
+        sources: Vec<String>,
+    }
+}
+
+message! {
+    /// One source in the full answer of query-status.
+    SourceStatusEntry {
+        /// Whether the source's node answered.
+        result: bool,
+        /// Why not.
+        msg: String,
+        /// The source itself.
+        source_status: Option<SourceStatus>,
+        /// Its subtasks, in order of task name.
+        sub_task_status: Vec<SubTaskStatus>,
+    }
+}
+
+message! {
+    /// State of a source on its node.
+    SourceStatus {
+        /// Source.
+        source: String,
+        /// Node that owns it.
+        worker: String,
+        /// Its error, if it has one.
+        result: Option<ProcessResult>,
+        /// The relay, if one runs.
+        relay_status: Option<RelayStatus>,
+    }
+}
+
+message! {
+    /// State of a relay.
+    RelayStatus {
+        /// End of the source's binlog.
+        master_binlog: String,
+        /// The same as a GTID set.
+        master_binlog_gtid: String,
+        /// Directory of the relay log.
+        relay_sub_dir: String,
+        /// End of the relay log.
+        relay_binlog: String,
+        /// The same as a GTID set.
+        relay_binlog_gtid: String,
+        /// Whether the relay has all of the source.
+        relay_catch_up_master: bool,
+        /// Stage.
+        stage: Stage,
+        /// How it ended.
+        result: Option<ProcessResult>,
+    }
+}
+
+/// State of a subtask: one task on one source.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SubTaskStatus {
+    /// Task.
+    pub name: String,
+    /// Stage.
+    pub stage: Stage,
+    /// What it is at.
+    pub unit: UnitType,
+    /// How it ended.
+    pub result: Option<ProcessResult>,
+    /// Shard DDL lock it waits for.
+    #[serde(rename = "unresolvedDDLLockID")]
+    pub unresolved_ddl_lock_id: String,
+    /// In place of a unit's status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub msg: Option<String>,
+    /// Set while the unit is Check.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub check: Option<CheckStatus>,
+    /// Set while the unit is Dump.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dump: Option<DumpStatus>,
+    /// Set while the unit is Load.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load: Option<LoadStatus>,
+    /// Set while the unit is Sync.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sync: Option<SyncStatus>,
+    /// The validator, if one is on.
+    pub validation: Option<ValidationStatus>,
+    /// What DM does not have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dmnode: Option<SubTaskExtra>,
+}
+
+message! {
+    /// State of a precheck.
+    CheckStatus {
+        /// Whether nothing failed.
+        passed: bool,
+        /// Number of checks.
+        total: i32,
+        /// Without remark.
+        successful: i32,
+        /// Failed.
+        failed: i32,
+        /// With a warning.
+        warning: i32,
+        /// Never set.
+        detail: Option<String>,
+    }
+}
+
+message! {
+    /// State of a dump.
+    DumpStatus {
+        /// Number of tables.
+        #[serde(with = "int64")]
+        total_tables: u64,
+        /// Tables done.
+        #[serde(with = "double")]
+        completed_tables: f64,
+        /// Bytes read.
+        #[serde(with = "double")]
+        finished_bytes: f64,
+        /// Rows read.
+        #[serde(with = "double")]
+        finished_rows: f64,
+        /// Rows there are, estimated.
+        #[serde(with = "double")]
+        estimate_total_rows: f64,
+        /// Bytes a second.
+        #[serde(with = "int64")]
+        bps: u64,
+        /// Such as `30.52 %`.
+        progress: String,
+    }
+}
+
+/// State of a full copy.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LoadStatus {
+    /// Bytes written.
+    #[serde(with = "int64")]
+    pub finished_bytes: u64,
+    /// Bytes there are, estimated.
+    #[serde(with = "int64")]
+    pub total_bytes: u64,
+    /// Such as `25.44 %`.
+    pub progress: String,
+    /// Position of the snapshot.
+    pub meta_binlog: String,
+    /// The same as a GTID set.
+    #[serde(rename = "metaBinlogGTID")]
+    pub meta_binlog_gtid: String,
+    /// Bytes a second.
+    #[serde(with = "int64")]
+    pub bps: u64,
+}
+
+/// State of a shard group that waits for a DDL.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ShardingGroup {
+    /// Target table.
+    pub target: String,
+    /// The statements.
+    #[serde(rename = "DDLs")]
+    pub ddls: Vec<String>,
+    /// Where the first was met.
+    pub first_location: String,
+    /// Tables that have met it.
+    pub synced: Vec<String>,
+    /// Tables that have not.
+    pub unsynced: Vec<String>,
+}
+
+/// State of continuous replication.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SyncStatus {
+    /// Rows and statements applied since the subtask started.
+    #[serde(with = "int64")]
+    pub total_events: u64,
+    /// The same, a second, since the start.
+    #[serde(with = "int64")]
+    pub total_tps: u64,
+    /// The same, a second, lately.
+    #[serde(with = "int64")]
+    pub recent_tps: u64,
+    /// End of the source's binlog.
+    pub master_binlog: String,
+    /// The same as a GTID set.
+    pub master_binlog_gtid: String,
+    /// How far everything is applied.
+    pub syncer_binlog: String,
+    /// The same as a GTID set.
+    pub syncer_binlog_gtid: String,
+    /// DDL that waits for a shard lock.
+    #[serde(rename = "blockingDDLs")]
+    pub blocking_ddls: Vec<String>,
+    /// Shard groups that wait.
+    pub unresolved_groups: Vec<ShardingGroup>,
+    /// Whether the source has nothing more.
+    pub synced: bool,
+    /// `remote` (from the source), `local` (from the relay) or `unknown`.
+    pub binlog_type: String,
+    /// Lag.
+    #[serde(with = "int64")]
+    pub seconds_behind_master: u64,
+    /// Source and table that hold an optimistic conflict.
+    #[serde(rename = "blockDDLOwner")]
+    pub block_ddl_owner: String,
+    /// The conflict.
+    pub conflict_msg: String,
+    /// As `totalEvents`.
+    #[serde(with = "int64")]
+    pub total_rows: u64,
+    /// As `totalTps`.
+    #[serde(with = "int64")]
+    pub total_rps: u64,
+    /// As `recentTps`.
+    #[serde(with = "int64")]
+    pub recent_rps: u64,
+    /// Bytes written to the target.
+    #[serde(rename = "ioTotalBytes", with = "int64")]
+    pub io_total_bytes: u64,
+    /// Bytes of it by the full copy.
+    #[serde(rename = "dumpIOTotalBytes", with = "int64")]
+    pub dump_io_total_bytes: u64,
+}
+
+impl Default for SyncStatus {
+    fn default() -> Self {
+        Self {
+            total_events: 0,
+            total_tps: 0,
+            recent_tps: 0,
+            // DM prints an unset position this way.
+            master_binlog: "(, 0)".to_owned(),
+            master_binlog_gtid: String::new(),
+            syncer_binlog: "(, 0)".to_owned(),
+            syncer_binlog_gtid: String::new(),
+            blocking_ddls: Vec::new(),
+            unresolved_groups: Vec::new(),
+            synced: false,
+            binlog_type: "unknown".to_owned(),
+            seconds_behind_master: 0,
+            block_ddl_owner: String::new(),
+            conflict_msg: String::new(),
+            total_rows: 0,
+            total_rps: 0,
+            recent_rps: 0,
+            io_total_bytes: 0,
+            dump_io_total_bytes: 0,
+        }
+    }
+}
+
+message! {
+    /// State of a validator.
+    ValidationStatus {
+        /// Task.
+        task: String,
+        /// Source.
+        source: String,
+        /// `fast` or `full`.
+        mode: String,
+        /// Running or Stopped.
+        stage: Stage,
+        /// How far it is.
+        validator_binlog: String,
+        /// The same as a GTID set.
+        validator_binlog_gtid: String,
+        /// How it ended.
+        result: Option<ProcessResult>,
+        /// Counters as text.
+        processed_rows_status: String,
+        /// Counters as text.
+        pending_rows_status: String,
+        /// Counters as text.
+        error_rows_status: String,
+        /// Where the cutover happens.
+        cutover_binlog_pos: String,
+        /// The same as a GTID set.
+        cutover_binlog_gtid: String,
+    }
+}
+
+message! {
+    /// What dmnode knows of a subtask beyond DM.
+    SubTaskExtra {
+        /// Which start of the unit this is.
+        generation: u64,
+        /// Why earlier generations ended, counted.
+        restarts: RestartCounts,
+        /// Cause of the last restart, empty for none.
+        last_restart_cause: String,
+        /// Full copy in numbers.
+        copy: Option<CopyProgress>,
+        /// Epoch of the source's assignment.
+        epoch: u64,
+    }
+}
+
+message! {
+    /// Deaths of units by kind.
+    RestartCounts {
+        /// By panic.
+        panics: u64,
+        /// By an error.
+        errors: u64,
+        /// Without progress.
+        hangs: u64,
+    }
+}
+
+message! {
+    /// A full copy in numbers.
+    CopyProgress {
+        /// Tables there are.
+        tables_total: u64,
+        /// Tables done.
+        tables_done: u64,
+        /// Rows there are, estimated.
+        rows_total: u64,
+        /// Rows written.
+        rows_done: u64,
+        /// Bytes written.
+        bytes_done: u64,
+        /// Seconds left, estimated.
+        eta_seconds: Option<u64>,
+    }
+}
+
+message! {
+    /// Answer of list-member.
+    ListMemberResponse {
+        /// Whether it went well.
+        result: bool,
+        /// Why not.
+        msg: String,
+        /// Leader, masters and workers, as asked for.
+        members: Vec<Members>,
+    }
+}
+
+/// One part of [`ListMemberResponse`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Members {
+    /// `{"leader": …}`
+    Leader(LeaderMember),
+    /// `{"master": …}`
+    Master(MasterMembers),
+    /// `{"worker": …}`
+    Worker(WorkerMembers),
+}
+
+message! {
+    /// The leader.
+    LeaderMember {
+        /// Why it is not known.
+        msg: String,
+        /// Node.
+        name: String,
+        /// Address.
+        addr: String,
+    }
+}
+
+message! {
+    /// Nodes in their role as members of the Raft group.
+    MasterMembers {
+        /// Why they are not known.
+        msg: String,
+        /// In order of name.
+        masters: Vec<MasterMember>,
+    }
+}
+
+/// A node as a member of the Raft group.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MasterMember {
+    /// Node.
+    pub name: String,
+    /// Its number.
+    #[serde(rename = "memberID", with = "int64")]
+    pub member_id: u64,
+    /// Whether it answers.
+    pub alive: bool,
+    /// Addresses for peers.
+    #[serde(rename = "peerURLs")]
+    pub peer_urls: Vec<String>,
+    /// Addresses for clients.
+    #[serde(rename = "clientURLs")]
+    pub client_urls: Vec<String>,
+}
+
+message! {
+    /// Nodes in their role as workers.
+    WorkerMembers {
+        /// Why they are not known.
+        msg: String,
+        /// In order of name.
+        workers: Vec<WorkerMember>,
+    }
+}
+
+message! {
+    /// A node as a worker.
+    WorkerMember {
+        /// Node.
+        name: String,
+        /// Address.
+        addr: String,
+        /// `offline`, `free`, `bound` or `relay`.
+        stage: String,
+        /// Its sources, separated by `, `; a DM worker has at most one.
+        source: String,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compact(text: &str) -> String {
+        serde_json::from_str::<serde_json::Value>(text).unwrap().to_string()
+    }
+
+    #[track_caller]
+    fn round_trip<T: Serialize + for<'a> Deserialize<'a>>(dm: &str) {
+        let message: T = serde_json::from_str(dm).unwrap();
+        assert_eq!(serde_json::to_string(&message).unwrap(), compact(dm));
+    }
+
+    #[test]
+    fn dms_examples_survive_unchanged() {
+        round_trip::<SubTaskStatus>(
+            r#"{"name":"test","stage":"Running","unit":"Load","result":null,"unresolvedDDLLockID":"","load":{"finishedBytes":"115","totalBytes":"452","progress":"25.44 %","metaBinlog":"(mysql-bin.000001, 2022)","metaBinlogGTID":"","bps":"2734"},"validation":null}"#,
+        );
+        round_trip::<QueryStatusListResponse>(
+            r#"{"result":true,"msg":"","sources":[{"result":true,"msg":"","sourceStatus":{"source":"mysql-replica-01","worker":"worker1","result":null,"relayStatus":null},"subTaskStatus":[{"name":"test","stage":"Running","unit":"Sync","result":null,"unresolvedDDLLockID":"","sync":{"totalEvents":"12","totalTps":"1","recentTps":"1","masterBinlog":"(bin.000001, 3234)","masterBinlogGtid":"c0149e17-…:1-14","syncerBinlog":"(bin.000001, 2525)","syncerBinlogGtid":"","blockingDDLs":[],"unresolvedGroups":[],"synced":false,"binlogType":"remote","secondsBehindMaster":"0","blockDDLOwner":"","conflictMsg":"","totalRows":"12","totalRps":"1","recentRps":"1","ioTotalBytes":"0","dumpIOTotalBytes":"0"},"validation":null}]}]}"#,
+        );
+        round_trip::<ShardingGroup>(
+            r#"{"target":"`shard_db`.`shard_table`","DDLs":["ALTER TABLE …"],"firstLocation":"position: (bin|000001.000001, 3130), gtid-set: ","synced":["`db`.`t1`"],"unsynced":["`db`.`t2`"]}"#,
+        );
+        round_trip::<ListMemberResponse>(
+            r#"{"result":true,"msg":"","members":[{"leader":{"msg":"","name":"master1","addr":"127.0.0.1:8261"}},{"master":{"msg":"","masters":[{"name":"master1","memberID":"11007177379717700053","alive":true,"peerURLs":["http://127.0.0.1:8291"],"clientURLs":["http://127.0.0.1:8261"]}]}},{"worker":{"msg":"","workers":[{"name":"worker1","addr":"127.0.0.1:8262","stage":"bound","source":"mysql-replica-01"}]}}]}"#,
+        );
+        round_trip::<ProcessResult>(
+            r#"{"isCanceled":false,"errors":[{"ErrCode":44006,"ErrClass":"schema-tracker","ErrScope":"internal","ErrLevel":"high","Message":"m","RawCause":"c","Workaround":""}],"detail":null}"#,
+        );
+        round_trip::<StartTaskResponse>(
+            r#"{"result": true, "msg": "", "sources": [{"result": true, "msg": "", "source": "mysql-replica-01", "worker": "worker1"}], "checkResult": "pre-check is passed. "}"#,
+        );
+        round_trip::<QueryStatusSummary>(
+            r#"{"result": true, "msg": "", "tasks": [{"taskName": "test", "taskStatus": "Running", "sources": ["mysql-replica-01","mysql-replica-02"]}]}"#,
+        );
+        round_trip::<ValidationStatus>(
+            r#"{"task":"test","source":"mysql-01","mode":"full","stage":"Running","validatorBinlog":"(mysql-bin.000001, 6571)","validatorBinlogGtid":"","result":null,"processedRowsStatus":"insert/update/delete: 2/0/0","pendingRowsStatus":"insert/update/delete: 0/0/0","errorRowsStatus":"new/ignored/resolved: 0/0/0","cutoverBinlogPos":"","cutoverBinlogGtid":""}"#,
+        );
+    }
+
+    #[test]
+    fn defaults_are_emitted_and_extras_come_last() {
+        let status = SubTaskStatus { dmnode: Some(SubTaskExtra::default()), ..SubTaskStatus::default() };
+        let json = serde_json::to_string(&status).unwrap();
+        assert!(json.starts_with(r#"{"name":"","stage":"InvalidStage","unit":"InvalidUnit","result":null,"unresolvedDDLLockID":"","validation":null,"dmnode":{"#), "{json}");
+        let entry = serde_json::to_string(&SourceStatusEntry::default()).unwrap();
+        assert_eq!(entry, r#"{"result":false,"msg":"","sourceStatus":null,"subTaskStatus":[]}"#);
+        assert_eq!(serde_json::from_str::<LoadStatus>(r#"{"bps":7}"#).unwrap().bps, 7);
+        assert!(serde_json::from_str::<LoadStatus>(r#"{"bps":"-7"}"#).is_err());
+    }
+
+    #[test]
+    fn dump_numbers_print_as_dm_prints_doubles() {
+        let dump = DumpStatus { completed_tables: 3.0, total_tables: 10, ..DumpStatus::default() };
+        let json = serde_json::to_string(&dump).unwrap();
+        assert!(json.starts_with(r#"{"totalTables":"10","completedTables":3,"#), "{json}");
+    }
+}
