@@ -273,9 +273,18 @@ pub struct DiffArgs {
     /// Task name or task file.
     #[arg(value_name = "TASK|FILE")]
     pub task: String,
-    /// Only these source tables, as `db.table`; repeat it or separate by commas.
+    /// Only these target tables, as `db.table`; repeat it or separate by commas.
     #[arg(short = 't', long = "table", value_delimiter = ',', value_name = "DB.TABLE")]
     pub table: Vec<String>,
+    /// Rows compared at a time; 0 lets dmnode choose.
+    #[arg(long, default_value_t = 0)]
+    pub chunk_size: u64,
+    /// Differences to print; all are counted. 0 lets dmnode choose.
+    #[arg(long, default_value_t = 0)]
+    pub max_differences: u64,
+    /// How long the task may take to catch up with a difference before it counts; 0 lets dmnode choose.
+    #[arg(long, default_value_t = 0)]
+    pub recheck_seconds: u64,
 }
 
 /// Parses Go-like and human durations: `30s`, `10m`, `1m30s`; a bare number means seconds.

@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use dmnode_model::api::{CTL_PREFIX, CtlRequest, LOG_INDEX_HEADER, REQUEST_ID_HEADER};
 use futures_util::StreamExt;
 use reqwest::StatusCode;
-use serde::Serialize;
 use serde_json::Value;
 
 use crate::exit::CtlError;
@@ -22,11 +22,6 @@ const ROUND_PAUSE: Duration = Duration::from_millis(300);
 const STREAM_SILENCE: Duration = Duration::from_secs(120);
 /// Longest line of a stream of events.
 const STREAM_LINE_BYTES_MAX: usize = 16 << 20;
-
-/// Header with the request id of a change.
-pub const REQUEST_ID_HEADER: &str = "x-dmnode-request-id";
-/// Header with the log index that an answer reflects.
-pub const LOG_INDEX_HEADER: &str = "x-dmnode-log-index";
 
 /// Whether repeating a request by itself is harmless.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,8 +87,8 @@ impl Client {
         Ok(Self { http, addresses, timeout, patience: PATIENCE.min(timeout) })
     }
 
-    /// Sends `request` to `/api/ctl/<command>` of the first node that can answer.
-    pub async fn call<T: Serialize>(&self, command: &str, intent: &Intent, request: &T) -> Result<Answer, CtlError> {
+    /// Sends `request` to the first node that can answer.
+    pub async fn call<R: CtlRequest>(&self, intent: &Intent, request: &R) -> Result<Answer, CtlError> {
         let mut waiting_since = Instant::now();
         let deadline = waiting_since + self.timeout;
         let mut may_have_run = false;
@@ -107,7 +102,7 @@ impl Client {
                     misses.push(Miss { address: address.clone(), reason: "no time left".to_owned(), may_have_run: false });
                     continue;
                 }
-                match tokio::time::timeout(left, self.attempt(address, command, intent, request)).await {
+                match tokio::time::timeout(left, self.attempt(address, intent, request)).await {
                     Ok(Ok(answer)) => return Ok(answer),
                     Ok(Err(Attempt::Final(err))) => return Err(err),
                     Ok(Err(Attempt::Missed(miss))) => misses.push(miss),
@@ -126,23 +121,22 @@ impl Client {
             }
             let is_late = Instant::now() + ROUND_PAUSE >= deadline;
             if is_late || waiting_since.elapsed() + ROUND_PAUSE >= self.patience {
-                return Err(give_up(command, intent, may_have_run, &misses));
+                return Err(give_up(R::NAME, intent, may_have_run, &misses));
             }
             tokio::time::sleep(ROUND_PAUSE).await;
         }
     }
 
-    async fn attempt<T: Serialize>(
+    async fn attempt<R: CtlRequest>(
         &self,
         address: &str,
-        command: &str,
         intent: &Intent,
-        request: &T,
+        request: &R,
     ) -> Result<Answer, Attempt> {
         let miss = |reason: String, may_have_run: bool| {
             Attempt::Missed(Miss { address: address.to_owned(), reason, may_have_run })
         };
-        let mut post = self.http.post(format!("http://{address}/api/ctl/{command}")).json(request);
+        let mut post = self.http.post(format!("http://{address}{CTL_PREFIX}/{}", R::NAME)).json(request);
         if let Intent::Change(id) = intent {
             post = post.header(REQUEST_ID_HEADER, id);
         }
@@ -162,7 +156,7 @@ impl Client {
             (status, Some(body)) if status.is_success() => Ok(Answer { body, log_index }),
             (status, _) => Err(Attempt::Final(CtlError::Refused(match msg {
                 Some(msg) => format!("{address}: {msg}"),
-                None => format!("{address} answered HTTP {status} to `{command}`; is it a dmnode of the same version?"),
+                None => format!("{address} answered HTTP {status} to `{}`; is it a dmnode of the same version?", R::NAME),
             }))),
         }
     }
@@ -170,15 +164,15 @@ impl Client {
     /// Sends `request` and hands every line of the answer to `on_event`, as parsed JSON.
     ///
     /// Only the start is repeated over the addresses; a stream that breaks is an error.
-    pub async fn stream<T: Serialize>(
+    pub async fn stream<R: CtlRequest>(
         &self,
-        command: &str,
-        request: &T,
+        request: &R,
         mut on_event: impl FnMut(Value) -> Result<(), CtlError>,
     ) -> Result<(), CtlError> {
-        let (address, response) = self.open_stream(command, request).await?;
+        let (address, response) = self.open_stream(request).await?;
         let broken = |reason: String| {
-            CtlError::NotReachable(format!("{address}: `{command}` broke off before its end: {reason}; run it again"))
+            let name = R::NAME;
+            CtlError::NotReachable(format!("{address}: `{name}` broke off before its end: {reason}; run it again"))
         };
         let mut chunks = response.bytes_stream();
         let mut pending: Vec<u8> = Vec::new();
@@ -205,16 +199,15 @@ impl Client {
         if pending.iter().all(u8::is_ascii_whitespace) { Ok(()) } else { Err(broken("the last event is torn".to_owned())) }
     }
 
-    async fn open_stream<T: Serialize>(
+    async fn open_stream<R: CtlRequest>(
         &self,
-        command: &str,
-        request: &T,
+        request: &R,
     ) -> Result<(String, reqwest::Response), CtlError> {
         let started = Instant::now();
         loop {
             let mut misses = Vec::with_capacity(self.addresses.len());
             for address in &self.addresses {
-                let post = self.http.post(format!("http://{address}/api/ctl/{command}")).json(request).send();
+                let post = self.http.post(format!("http://{address}{CTL_PREFIX}/{}", R::NAME)).json(request).send();
                 let reason = match tokio::time::timeout(self.timeout.min(STREAM_SILENCE), post).await {
                     Err(_) => "no answer".to_owned(),
                     Ok(Err(err)) => describe(&err),
@@ -235,7 +228,7 @@ impl Client {
                 misses.push(Miss { address: address.clone(), reason, may_have_run: false });
             }
             if started.elapsed() + ROUND_PAUSE >= self.patience {
-                return Err(give_up(command, &Intent::Read, false, &misses));
+                return Err(give_up(R::NAME, &Intent::Read, false, &misses));
             }
             tokio::time::sleep(ROUND_PAUSE).await;
         }
@@ -303,7 +296,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Arc, Mutex};
 
-    use serde_json::json;
+    use dmnode_model::api::{DiffRequest, OperateTaskRequest, QueryStatusRequest};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
@@ -364,7 +357,7 @@ mod tests {
         .await;
         // The first address is dead: the next one is used.
         let client = client(&["127.0.0.1:1", &address], Duration::from_secs(20));
-        let answer = client.call("stop-task", &Intent::change(), &json!({"name": "t"})).await.unwrap();
+        let answer = client.call(&Intent::change(), &OperateTaskRequest::default()).await.unwrap();
         assert!(answer.is_ok());
         assert_eq!(answer.log_index, Some(42));
         let seen = seen.lock().unwrap();
@@ -377,16 +370,16 @@ mod tests {
     async fn a_change_nobody_answers_is_of_unknown_outcome() {
         let (address, _) = server(vec![String::new()]).await;
         let client = client(&[&address], Duration::from_secs(1));
-        let err = client.call("stop-task", &Intent::change(), &json!({})).await.unwrap_err();
+        let err = client.call(&Intent::change(), &OperateTaskRequest::default()).await.unwrap_err();
         assert!(matches!(err, CtlError::UnknownOutcome(_)), "{err:?}");
-        let err = client.call("query-status", &Intent::Read, &json!({})).await.unwrap_err();
+        let err = client.call(&Intent::Read, &QueryStatusRequest::default()).await.unwrap_err();
         assert!(matches!(err, CtlError::NotReachable(_)), "{err:?}");
     }
 
     #[tokio::test]
     async fn a_change_that_never_left_is_not_of_unknown_outcome() {
         let client = client(&["127.0.0.1:1"], Duration::from_secs(1));
-        let err = client.call("stop-task", &Intent::change(), &json!({})).await.unwrap_err();
+        let err = client.call(&Intent::change(), &OperateTaskRequest::default()).await.unwrap_err();
         assert!(matches!(err, CtlError::NotReachable(_)), "{err:?}");
         assert!(err.to_string().contains("127.0.0.1:1: cannot connect"), "{err}");
     }
@@ -396,7 +389,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = client(&[&listener.local_addr().unwrap().to_string()], Duration::from_millis(700));
         let started = Instant::now();
-        let err = client.call("stop-task", &Intent::change(), &json!({})).await.unwrap_err();
+        let err = client.call(&Intent::change(), &OperateTaskRequest::default()).await.unwrap_err();
         assert!(matches!(err, CtlError::UnknownOutcome(_)), "{err:?}");
         assert!(started.elapsed() < Duration::from_secs(5));
     }
@@ -406,7 +399,7 @@ mod tests {
         let (address, _) = server(vec!["HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{\"a\":1}\n{\"b\"".to_owned()]).await;
         let client = client(&[&address], Duration::from_secs(5));
         let mut events = 0;
-        let err = client.stream("diff", &json!({}), |_| { events += 1; Ok(()) }).await.unwrap_err();
+        let err = client.stream(&DiffRequest::default(), |_| { events += 1; Ok(()) }).await.unwrap_err();
         assert_eq!(events, 1);
         assert_eq!(err.exit(), crate::exit::Exit::NotReachable);
     }

@@ -1,5 +1,10 @@
 //! The commands: arguments to requests, answers to text and exit code.
 
+use dmnode_model::api::{
+    CheckTaskRequest, ConfigKind as ApiConfigKind, CtlRequest, DecryptRequest, EncryptRequest, GetConfigRequest,
+    ListMemberRequest, OperateSourceRequest, OperateTaskRequest, QueryStatusRequest, SourceOp, StartTaskRequest, TaskOp,
+    TransferSourceRequest,
+};
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
@@ -31,9 +36,9 @@ impl Session {
             Command::OperateSource(args) => self.operate_source(args).await,
             Command::CheckTask(args) => self.check_task(args).await,
             Command::StartTask(args) => self.start_task(args).await,
-            Command::StopTask(args) => self.operate_task("stop-task", "Delete", args).await,
-            Command::PauseTask(args) => self.operate_task("pause-task", "Pause", args).await,
-            Command::ResumeTask(args) => self.operate_task("resume-task", "Resume", args).await,
+            Command::StopTask(args) => self.operate_task(TaskOp::Delete, args).await,
+            Command::PauseTask(args) => self.operate_task(TaskOp::Pause, args).await,
+            Command::ResumeTask(args) => self.operate_task(TaskOp::Resume, args).await,
             Command::QueryStatus(args) => self.query_status(args).await,
             Command::ListMember(args) => self.list_member(args).await,
             Command::Config(args) => self.config(args).await,
@@ -44,8 +49,14 @@ impl Session {
                 self.config(&ConfigArgs { kind: ConfigKind::Task, name: args.name.clone(), path: args.file.clone() }).await
             }
             Command::TransferSource(args) => self.transfer_source(args).await,
-            Command::Encrypt(args) => self.cipher("encrypt", "plaintext", "ciphertext", &args.plaintext).await,
-            Command::Decrypt(args) => self.cipher("decrypt", "ciphertext", "plaintext", &args.ciphertext).await,
+            Command::Encrypt(args) => {
+                let plaintext = argument_or_stdin(&args.plaintext)?;
+                self.cipher(&EncryptRequest { plaintext }, "ciphertext").await
+            }
+            Command::Decrypt(args) => {
+                let ciphertext = argument_or_stdin(&args.ciphertext)?;
+                self.cipher(&DecryptRequest { ciphertext }, "plaintext").await
+            }
             Command::Diff(args) => diff::run(&self.client, self.output, self.sources.clone(), args).await,
         }
     }
@@ -72,10 +83,10 @@ impl Session {
             return Err(CtlError::Usage("operate-source needs create, update, stop or show".to_owned()));
         };
         let (op, needs_names, takes_files) = match operation {
-            SourceOperation::Create => (1, true, true),
-            SourceOperation::Update => (2, true, true),
-            SourceOperation::Stop => (3, true, false),
-            SourceOperation::Show => (4, false, false),
+            SourceOperation::Create => (SourceOp::StartSource, true, true),
+            SourceOperation::Update => (SourceOp::UpdateSource, true, true),
+            SourceOperation::Stop => (SourceOp::StopSource, true, false),
+            SourceOperation::Show => (SourceOp::ShowSource, false, false),
         };
         if needs_names && args.names.is_empty() && self.sources.is_empty() {
             return Err(CtlError::Usage("operate-source: name at least one source file or source id".to_owned()));
@@ -97,11 +108,11 @@ impl Session {
             }
             source_ids.extend(self.sources.iter().cloned());
         }
-        let op_name = ["", "create", "update", "stop", "show"].get(op).copied().unwrap_or_default();
-        let request = json!({"op": op_name, "config": config, "sourceID": source_ids, "workerName": args.worker.clone().unwrap_or_default()});
+        let worker_name = args.worker.clone().unwrap_or_default();
+        let request = OperateSourceRequest { op, config, source_id: source_ids, worker_name };
         let is_change = operation != SourceOperation::Show;
         let intent = if is_change { Intent::change() } else { Intent::Read };
-        let answer = self.client.call("operate-source", &intent, &request).await?;
+        let answer = self.client.call(&intent, &request).await?;
         self.finish(&answer, is_change, tables::workers)
     }
 
@@ -109,21 +120,21 @@ impl Session {
         let (task, warnings) = files::read_config(&args.file)?;
         warnings.iter().for_each(|warning| self.output.note(&format!("warning: {warning}")));
         let start_time = args.start_time.clone().unwrap_or_default();
-        let request = json!({"task": task, "errCnt": args.error, "warnCnt": args.warn, "startTime": start_time});
-        let answer = self.client.call("check-task", &Intent::Read, &request).await?;
+        let request = CheckTaskRequest { task, err_cnt: args.error, warn_cnt: args.warn, start_time };
+        let answer = self.client.call(&Intent::Read, &request).await?;
         self.finish(&answer, false, |body| tables::check(text(body, "msg")))
     }
 
     async fn start_task(&self, args: &StartTaskArgs) -> Result<Exit, CtlError> {
         let (task, warnings) = files::read_config(&args.file)?;
         warnings.iter().for_each(|warning| self.output.note(&format!("warning: {warning}")));
-        let request = json!({
-            "task": task,
-            "sources": self.sources,
-            "removeMeta": args.remove_meta,
-            "startTime": args.start_time.clone().unwrap_or_default(),
-        });
-        let answer = self.client.call("start-task", &Intent::change(), &request).await?;
+        let request = StartTaskRequest {
+            task,
+            sources: self.sources.clone(),
+            remove_meta: args.remove_meta,
+            start_time: args.start_time.clone().unwrap_or_default(),
+        };
+        let answer = self.client.call(&Intent::change(), &request).await?;
         self.finish(&answer, true, |body| {
             let check = text(body, "checkResult");
             let mut out = tables::workers(body);
@@ -134,19 +145,19 @@ impl Session {
         })
     }
 
-    async fn operate_task(&self, command: &str, op: &str, args: &OperateTaskArgs) -> Result<Exit, CtlError> {
-        let Some(task) = &args.task else { return self.operate_tasks_of_source(command, op, args.batch_size).await };
-        let request = json!({"op": op, "name": files::task_name(task), "sources": self.sources});
-        let answer = self.client.call(command, &Intent::change(), &request).await?;
+    async fn operate_task(&self, op: TaskOp, args: &OperateTaskArgs) -> Result<Exit, CtlError> {
+        let Some(task) = &args.task else { return self.operate_tasks_of_source(op, args.batch_size).await };
+        let request = OperateTaskRequest { op, name: files::task_name(task), sources: self.sources.clone() };
+        let answer = self.client.call(&Intent::change(), &request).await?;
         self.finish(&answer, true, tables::workers)
     }
 
-    async fn operate_tasks_of_source(&self, command: &str, op: &str, batch_size: usize) -> Result<Exit, CtlError> {
+    async fn operate_tasks_of_source(&self, op: TaskOp, batch_size: usize) -> Result<Exit, CtlError> {
         let [source] = self.sources.as_slice() else {
-            return Err(CtlError::Usage(format!("{command}: name a task, or exactly one source with -s to mean all its tasks")));
+            return Err(CtlError::Usage("name a task, or exactly one source with -s to mean all its tasks".to_owned()));
         };
-        let query = json!({"name": "", "sources": [source]});
-        let status = self.client.call("query-status", &Intent::Read, &query).await?;
+        let query = QueryStatusRequest { name: String::new(), sources: vec![source.clone()] };
+        let status = self.client.call(&Intent::Read, &query).await?;
         if !status.is_ok() {
             return self.finish(&status, false, tables::workers);
         }
@@ -160,12 +171,12 @@ impl Session {
         names.dedup();
         let mut results: Vec<Value> = stream::iter(names)
             .map(|name| async move {
-                let request = json!({"op": op, "name": name, "sources": [source]});
-                let body = match self.client.call(command, &Intent::change(), &request).await {
+                let request = OperateTaskRequest { op, name: name.clone(), sources: vec![source.clone()] };
+                let body = match self.client.call(&Intent::change(), &request).await {
                     Ok(answer) => answer.body,
                     Err(err) => json!({"result": false, "msg": err.to_string(), "sources": []}),
                 };
-                json!({"task": name, "op": op, "result": flag(&body, "result"), "msg": text(&body, "msg"), "sources": body["sources"]})
+                json!({"task": name, "op": op.as_str(), "result": flag(&body, "result"), "msg": text(&body, "msg"), "sources": body["sources"]})
             })
             .buffer_unordered(batch_size.max(1))
             .collect()
@@ -184,11 +195,11 @@ impl Session {
     async fn query_status(&self, args: &QueryStatusArgs) -> Result<Exit, CtlError> {
         let name = args.task.as_deref().map(files::task_name).unwrap_or_default();
         let wants_details = args.more || !name.is_empty() || !self.sources.is_empty();
-        let request = json!({"name": name, "sources": self.sources});
+        let request = QueryStatusRequest { name, sources: self.sources.clone() };
         if args.watch {
             return watch::run(&self.client, self.output, &request).await;
         }
-        let answer = self.client.call("query-status", &Intent::Read, &request).await?;
+        let answer = self.client.call(&Intent::Read, &request).await?;
         let exit = match judge(&answer.body) {
             Exit::Done if status::is_unhealthy(&answer.body) => Exit::Unhealthy,
             other => other,
@@ -207,25 +218,25 @@ impl Session {
 
     async fn list_member(&self, args: &ListMemberArgs) -> Result<Exit, CtlError> {
         let all = !args.leader && !args.master && !args.worker;
-        let request = json!({
-            "leader": all || args.leader,
-            "master": all || args.master,
-            "worker": all || args.worker,
-            "names": args.name,
-        });
-        let answer = self.client.call("list-member", &Intent::Read, &request).await?;
+        let request = ListMemberRequest {
+            leader: all || args.leader,
+            master: all || args.master,
+            worker: all || args.worker,
+            names: args.name.clone(),
+        };
+        let answer = self.client.call(&Intent::Read, &request).await?;
         self.finish(&answer, false, tables::members)
     }
 
     async fn config(&self, args: &ConfigArgs) -> Result<Exit, CtlError> {
         let kind = match args.kind {
-            ConfigKind::Task => "task",
-            ConfigKind::Source => "source",
-            ConfigKind::Master => "master",
-            ConfigKind::Worker => "worker",
+            ConfigKind::Task => ApiConfigKind::Task,
+            ConfigKind::Source => ApiConfigKind::Source,
+            ConfigKind::Master => ApiConfigKind::Master,
+            ConfigKind::Worker => ApiConfigKind::Worker,
         };
         let name = if args.kind == ConfigKind::Task { files::task_name(&args.name) } else { args.name.clone() };
-        let mut answer = self.client.call("get-config", &Intent::Read, &json!({"type": kind, "name": name})).await?;
+        let mut answer = self.client.call(&Intent::Read, &GetConfigRequest { kind, name }).await?;
         if let (Some(path), true) = (&args.path, answer.is_ok()) {
             write_private(path, text(&answer.body, "cfg"))?;
             let shown = std::path::absolute(path).unwrap_or_else(|_| path.clone());
@@ -239,23 +250,17 @@ impl Session {
     }
 
     async fn transfer_source(&self, args: &TransferSourceArgs) -> Result<Exit, CtlError> {
-        let request = json!({"source": args.source_id, "worker": args.worker});
-        let answer = self.client.call("transfer-source", &Intent::change(), &request).await?;
+        let request = TransferSourceRequest { source: args.source_id.clone(), worker: args.worker.clone() };
+        let answer = self.client.call(&Intent::change(), &request).await?;
         self.finish(&answer, true, |body| match (flag(body, "result"), text(body, "msg")) {
             (true, "") => format!("`{}` belongs to {}", args.source_id, args.worker),
             (_, msg) => msg.to_owned(),
         })
     }
 
-    async fn cipher(&self, command: &str, field: &str, answer_field: &str, argument: &str) -> Result<Exit, CtlError> {
-        let input = if argument == "-" {
-            let mut line = String::new();
-            std::io::stdin().read_line(&mut line).map_err(|err| CtlError::Refused(format!("read standard input: {err}")))?;
-            line.trim_end_matches(['\n', '\r']).to_owned()
-        } else {
-            argument.to_owned()
-        };
-        let answer = self.client.call(command, &Intent::Read, &json!({field: input})).await?;
+    /// Prints the bare text, as dmctl does, unless JSON was asked for.
+    async fn cipher<R: CtlRequest>(&self, request: &R, answer_field: &str) -> Result<Exit, CtlError> {
+        let answer = self.client.call(&Intent::Read, request).await?;
         if self.output.is_explicit_json() {
             self.output.json(&answer.body, EmptyList::TwoLines)?;
         } else if answer.is_ok() {
@@ -265,6 +270,16 @@ impl Session {
         }
         Ok(judge(&answer.body))
     }
+}
+
+/// The argument, or a line of standard input for `-`.
+fn argument_or_stdin(argument: &str) -> Result<String, CtlError> {
+    if argument != "-" {
+        return Ok(argument.to_owned());
+    }
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).map_err(|err| CtlError::Refused(format!("read standard input: {err}")))?;
+    Ok(line.trim_end_matches(['\n', '\r']).to_owned())
 }
 
 /// Refused, done, or done with a part that failed.

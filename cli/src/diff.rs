@@ -1,168 +1,210 @@
 //! `diff`: progress on stderr, differing keys on stdout, 4 when something differs.
 
+use dmnode_model::api::{DiffEvent, DiffKind, DiffRequest, DiffRow, DiffSummary};
+use dmnode_model::status::ProcessError;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
 
 use crate::args::DiffArgs;
 use crate::client::Client;
 use crate::exit::{CtlError, Exit};
 use crate::files;
-use crate::output::{BAD, GOOD, Output, number, styled, text};
+use crate::output::{BAD, GOOD, Output, styled};
 use crate::status::grouped;
 
 /// Runs the comparison and prints it as it comes.
 pub async fn run(client: &Client, output: Output, sources: Vec<String>, args: &DiffArgs) -> Result<Exit, CtlError> {
-    let request = json!({"task": files::task_name(&args.task), "sources": sources, "tables": args.table});
+    let request = DiffRequest {
+        task: files::task_name(&args.task),
+        sources,
+        tables: args.table.clone(),
+        chunk_size: args.chunk_size,
+        max_differences: args.max_differences,
+        recheck_seconds: args.recheck_seconds,
+    };
     let bar = ProgressBar::new_spinner();
     bar.set_style(ProgressStyle::with_template("{spinner} {elapsed} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
-    let mut state = DiffState::default();
+    let mut verdict = Verdict::default();
     let streamed = client
-        .stream("diff", &request, |event| {
+        .stream(&request, |line| {
+            let event: DiffEvent = serde_json::from_value(line.clone())
+                .map_err(|err| CtlError::Refused(format!("an event of the comparison is not understood: {err}")))?;
             bar.tick();
-            if let Some(msg) = state.take(&event) {
-                bar.set_message(msg);
+            if let DiffEvent::Progress { .. } = &event {
+                bar.set_message(shown(&event));
+            } else {
+                bar.suspend(|| print(output, &event, &line));
             }
-            bar.suspend(|| state.print(output, &event));
+            verdict.take(event);
             Ok(())
         })
         .await;
     bar.finish_and_clear();
     streamed?;
-    state.finish()
+    verdict.exit()
 }
 
-/// What the events said so far.
-#[derive(Debug, Default)]
-struct DiffState {
-    differences: u64,
-    summary: Option<Value>,
-    error: Option<Value>,
-}
-
-/// The kind of an event and its fields, whether tagged from outside or by a `type` field.
-fn kind_and_fields(event: &Value) -> (&str, &Value) {
-    if let Some(kind) = event.get("type").or_else(|| event.get("event")).and_then(Value::as_str) {
-        return (kind, event);
-    }
-    match event.as_object().and_then(|object| object.iter().next()) {
-        Some((kind, fields)) => (kind, fields),
-        None => ("", event),
-    }
-}
-
-impl DiffState {
-    /// Notes an event; the message for the progress line when it changes that.
-    fn take(&mut self, event: &Value) -> Option<String> {
-        let (kind, fields) = kind_and_fields(event);
-        match kind {
-            "difference" => self.differences += 1,
-            "summary" => self.summary = Some(fields.clone()),
-            "error" => self.error = Some(fields.clone()),
-            "progress" => return Some(progress_message(fields)),
-            _ => {}
-        }
-        None
-    }
-
-    fn print(&self, output: Output, event: &Value) {
-        let (kind, fields) = kind_and_fields(event);
-        if !output.is_table() {
-            if kind == "difference" || kind == "summary" {
-                output.line(&event.to_string());
+/// Differences are data, the rest is for the person who waits.
+fn print(output: Output, event: &DiffEvent, line: &serde_json::Value) {
+    match event {
+        DiffEvent::Difference(_) if output.is_table() => output.line(&shown(event)),
+        DiffEvent::Difference(_) => output.line(&line.to_string()),
+        DiffEvent::Summary(_) => {
+            if !output.is_table() {
+                output.line(&line.to_string());
             }
-        } else if kind == "difference" {
-            output.line(&difference_line(fields));
+            output.note(&shown(event));
         }
-        if kind == "table_done" {
-            output.note(&table_line(fields));
-        }
-        if kind == "summary" && output.is_table() {
-            output.note(&summary_line(fields));
+        DiffEvent::TableDone { .. } => output.note(&shown(event)),
+        DiffEvent::Progress { .. } | DiffEvent::Error { .. } => {}
+    }
+}
+
+/// What the events amount to.
+#[derive(Debug, Default)]
+struct Verdict {
+    differences: u64,
+    summary: Option<DiffSummary>,
+    error: Option<ProcessError>,
+}
+
+impl Verdict {
+    fn take(&mut self, event: DiffEvent) {
+        match event {
+            DiffEvent::Difference(_) => self.differences += 1,
+            DiffEvent::Summary(summary) => self.summary = Some(summary),
+            DiffEvent::Error { error } => self.error = Some(error),
+            DiffEvent::Progress { .. } | DiffEvent::TableDone { .. } => {}
         }
     }
 
-    fn finish(self) -> Result<Exit, CtlError> {
+    /// Equal only if everything that was said agrees on it.
+    fn exit(self) -> Result<Exit, CtlError> {
         if let Some(error) = self.error {
-            let msg = error.get("msg").or_else(|| error.get("message")).and_then(Value::as_str);
-            return Err(CtlError::Refused(msg.map_or_else(|| error.to_string(), str::to_owned)));
+            let mut text = format!("error {}: {}", error.code, error.message);
+            for (label, part) in [("cause", error.raw_cause), ("remedy", error.workaround)] {
+                if !part.is_empty() {
+                    text.push_str(&format!("\n    {label}: {part}"));
+                }
+            }
+            return Err(CtlError::Refused(text));
         }
         let Some(summary) = self.summary else {
             return Err(CtlError::NotReachable("the comparison ended without a summary; run it again".to_owned()));
         };
-        let counted = number(&summary, "differences").unwrap_or(self.differences).max(self.differences);
-        let is_equal = summary.get("equal").and_then(Value::as_bool).unwrap_or(counted == 0);
-        Ok(if is_equal && counted == 0 { Exit::Done } else { Exit::Unhealthy })
+        let is_equal = summary.equal && summary.differences == 0 && self.differences == 0;
+        Ok(if is_equal { Exit::Done } else { Exit::Unhealthy })
     }
 }
 
-fn progress_message(fields: &Value) -> String {
-    let table = text(fields, "table");
-    let count = |field| number(fields, field).map(grouped).unwrap_or_default();
-    format!("tables {}/{}, {} rows compared {table}", count("tables_done"), count("tables_total"), count("rows_compared"))
+fn shown(event: &DiffEvent) -> String {
+    match event {
+        DiffEvent::Progress { table, tables_done, tables_total, rows_compared, differences } => format!(
+            "tables {tables_done}/{tables_total}, {} rows compared, {differences} differences to look at; {table}",
+            grouped(*rows_compared)
+        ),
+        DiffEvent::Difference(row) => difference(row),
+        DiffEvent::TableDone { table, source_rows, target_rows, differences, .. } => {
+            let verdict = verdict(*differences == 0, &format!("{differences} differences"));
+            format!("{table}: {} rows in the source, {} in the target: {verdict}", grouped(*source_rows), grouped(*target_rows))
+        }
+        DiffEvent::Summary(summary) => {
+            let verdict = verdict(summary.equal && summary.differences == 0, &format!("{} differences", summary.differences));
+            let mut text = format!(
+                "{} tables, {} rows in the source, {} in the target: {verdict}",
+                summary.tables,
+                grouped(summary.source_rows),
+                grouped(summary.target_rows)
+            );
+            if summary.differences > summary.reported {
+                text.push_str(&format!(" ({} shown)", summary.reported));
+            }
+            if summary.unstable > 0 {
+                text.push_str(&format!("; {} kept changing while they were looked at", summary.unstable));
+            }
+            text
+        }
+        DiffEvent::Error { error } => error.message.clone(),
+    }
 }
 
-fn difference_line(fields: &Value) -> String {
-    let kind = match text(fields, "kind") {
-        "" => text(fields, "difference"),
-        kind => kind,
+fn verdict(is_equal: bool, differences: &str) -> String {
+    if is_equal { styled(GOOD, "0 differences") } else { styled(BAD, differences) }
+}
+
+fn difference(row: &DiffRow) -> String {
+    let kind = match row.kind {
+        DiffKind::MissingInTarget => "missing in target",
+        DiffKind::ExtraInTarget => "extra in target",
+        DiffKind::ColumnsDiffer => "columns differ",
+        DiffKind::TableMissingInTarget => "table missing in target",
+        DiffKind::TableExtraInTarget => "table extra in target",
+        DiffKind::SchemaDiffers => "schema differs",
     };
-    let key = match fields.get("key") {
-        Some(Value::String(key)) => key.clone(),
-        Some(key) => key.to_string(),
-        None => String::new(),
-    };
-    let detail = [text(fields, "detail"), text(fields, "message")].into_iter().find(|part| !part.is_empty()).unwrap_or_default();
-    let columns = fields.get("columns").filter(|value| value.as_array().is_some_and(|list| !list.is_empty()));
-    let columns = columns.map(|value| format!(" columns {value}")).unwrap_or_default();
-    let source = text(fields, "source");
-    let table = text(fields, "table");
-    format!("{} {source} {table} {key}{columns} {detail}", styled(BAD, kind)).trim_end().to_owned()
-}
-
-fn table_line(fields: &Value) -> String {
-    let differences = number(fields, "differences").unwrap_or_default();
-    let rows = number(fields, "rows").or_else(|| number(fields, "rows_source")).unwrap_or_default();
-    let verdict = if differences == 0 { styled(GOOD, "equal") } else { styled(BAD, &format!("{differences} differences")) };
-    format!("{} {}: {} rows, {verdict}", text(fields, "source"), text(fields, "table"), grouped(rows))
-}
-
-fn summary_line(fields: &Value) -> String {
-    let differences = number(fields, "differences").unwrap_or_default();
-    let tables = number(fields, "tables").unwrap_or_default();
-    let rows = number(fields, "rows").or_else(|| number(fields, "rows_compared")).unwrap_or_default();
-    let line = format!("{tables} tables, {} rows compared, {differences} differences", grouped(rows));
-    if differences == 0 { styled(GOOD, &line) } else { styled(BAD, &line) }
+    let key: Vec<String> =
+        row.key.iter().map(|(column, value)| format!("{column}={}", value.as_deref().unwrap_or("NULL"))).collect();
+    let mut text = format!("{}: {}", styled(BAD, kind), row.target_table);
+    if !key.is_empty() {
+        text.push_str(&format!(" ({})", key.join(", ")));
+    }
+    if !row.source.is_empty() {
+        text.push_str(&format!(" from {} {}", row.source, row.source_table));
+    }
+    if !row.columns.is_empty() {
+        text.push_str(&format!(", columns {}", row.columns.join(", ")));
+    }
+    if !row.detail.is_empty() {
+        text.push_str(&format!(", {}", row.detail));
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn outcome(events: &[Value]) -> Result<Exit, CtlError> {
-        let mut state = DiffState::default();
-        for event in events {
-            state.take(event);
-        }
-        state.finish()
+    fn row() -> DiffEvent {
+        DiffEvent::Difference(DiffRow {
+            kind: DiffKind::ColumnsDiffer,
+            source: "s1".to_owned(),
+            source_table: "`a`.`t`".to_owned(),
+            target_table: "`db`.`t`".to_owned(),
+            key: vec![("id".to_owned(), Some("5".to_owned())), ("x".to_owned(), None)],
+            columns: vec!["v".to_owned()],
+            detail: String::new(),
+        })
+    }
+
+    fn summary(differences: u64) -> DiffEvent {
+        DiffEvent::Summary(DiffSummary { equal: differences == 0, differences, ..DiffSummary::default() })
+    }
+
+    fn exit(events: Vec<DiffEvent>) -> Result<Exit, CtlError> {
+        let mut verdict = Verdict::default();
+        events.into_iter().for_each(|event| verdict.take(event));
+        verdict.exit()
     }
 
     #[test]
     fn a_difference_ends_with_four() {
-        let difference = json!({"type": "difference", "table": "`db`.`t`", "kind": "only in source", "key": "id=5"});
-        let summary = |differences: u64| json!({"type": "summary", "tables": 1, "differences": differences});
-        assert_eq!(outcome(&[summary(0)]).unwrap(), Exit::Done);
-        assert_eq!(outcome(&[difference.clone(), summary(1)]).unwrap(), Exit::Unhealthy);
+        assert_eq!(exit(vec![summary(0)]).unwrap(), Exit::Done);
+        assert_eq!(exit(vec![row(), summary(1)]).unwrap(), Exit::Unhealthy);
         // More were counted than shown.
-        assert_eq!(outcome(&[summary(7)]).unwrap(), Exit::Unhealthy);
+        assert_eq!(exit(vec![summary(7)]).unwrap(), Exit::Unhealthy);
         // A summary that contradicts a shown difference does not hide it.
-        assert_eq!(outcome(&[difference.clone(), summary(0)]).unwrap(), Exit::Unhealthy);
-        assert!(difference_line(&difference).contains("`db`.`t` id=5"));
+        assert_eq!(exit(vec![row(), summary(0)]).unwrap(), Exit::Unhealthy);
     }
 
     #[test]
     fn no_summary_is_never_success() {
-        assert_eq!(outcome(&[]).unwrap_err().exit(), Exit::NotReachable);
-        let err = outcome(&[json!({"type": "error", "msg": "no such task"})]).unwrap_err();
-        assert_eq!((err.exit(), err.to_string()), (Exit::Refused, "no such task".to_owned()));
+        assert_eq!(exit(vec![]).unwrap_err().exit(), Exit::NotReachable);
+        let error = ProcessError { code: 46018, message: "no such task".to_owned(), ..ProcessError::default() };
+        let err = exit(vec![DiffEvent::Error { error }]).unwrap_err();
+        assert_eq!((err.exit(), err.to_string()), (Exit::Refused, "error 46018: no such task".to_owned()));
+    }
+
+    #[test]
+    fn a_difference_names_its_row() {
+        let text = anstream::adapter::strip_str(&shown(&row())).to_string();
+        assert_eq!(text, "columns differ: `db`.`t` (id=5, x=NULL) from s1 `a`.`t`, columns v");
     }
 }

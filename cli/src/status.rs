@@ -150,22 +150,21 @@ fn restarts(name: &str, subtask: &Value) -> Option<String> {
 /// Share of the copy that is done, 0 to 1; none when the subtask is not copying.
 pub fn copy_share(subtask: &Value) -> Option<f64> {
     let copy = subtask.get("dmnode")?.get("copy").filter(|copy| copy.is_object())?;
-    let done = number(copy, "rowsDone").or_else(|| number(copy, "rows_done"))? as f64;
-    let total = number(copy, "rowsTotal").or_else(|| number(copy, "rows_total"))? as f64;
+    let done = number(copy, "rowsDone")? as f64;
+    let total = number(copy, "rowsTotal")? as f64;
     Some(if total > 0.0 { (done / total).min(1.0) } else { 0.0 })
 }
 
 /// What a subtask has done so far, in one phrase.
 pub fn progress(subtask: &Value) -> String {
     let copy = &subtask["dmnode"]["copy"];
-    let field = |camel: &str, snake: &str| number(copy, camel).or_else(|| number(copy, snake));
     if copy.is_object() && text(subtask, "unit") != "Sync" {
-        let rows = field("rowsDone", "rows_done").unwrap_or_default();
+        let rows = number(copy, "rowsDone").unwrap_or_default();
         let mut out = format!("{} rows", grouped(rows));
         if let Some(share) = copy_share(subtask) {
             out = format!("{:.1} % ({out})", share * 100.0);
         }
-        if let Some(eta) = field("etaSeconds", "eta_seconds") {
+        if let Some(eta) = number(copy, "etaSeconds") {
             out.push_str(&format!(", {} left", humantime::format_duration(std::time::Duration::from_secs(eta))));
         }
         return out;

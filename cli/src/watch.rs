@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use dmnode_model::api::QueryStatusRequest;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::Value;
 
@@ -17,10 +18,10 @@ const PERIOD: Duration = Duration::from_secs(1);
 const BAR_STEPS: u64 = 1000;
 
 /// Shows the status until every task shown is finished.
-pub async fn run(client: &Client, output: Output, request: &Value) -> Result<Exit, CtlError> {
+pub async fn run(client: &Client, output: Output, request: &QueryStatusRequest) -> Result<Exit, CtlError> {
     let mut screen = Screen::new();
     loop {
-        let answer = client.call("query-status", &Intent::Read, request).await?;
+        let answer = client.call(&Intent::Read, request).await?;
         if !answer.is_ok() {
             return Err(CtlError::Refused(text(&answer.body, "msg").to_owned()));
         }
