@@ -1,1 +1,22 @@
-//! dmnode-schema
+//! What a SQL statement means to a migration: is it in scope, which tables does it touch, what is it called in the
+//! target, and how is it written so that the target's dialect takes it.
+//!
+//! Nothing here is a parser of SQL. A tolerant lexer ([`lex`]) and a grammar of the first words ([`Statement`])
+//! classify every statement that MySQL or MariaDB write to a binlog and find the bytes of every table's name; names
+//! are then spliced, all other bytes stay as they were written.
+
+mod classify;
+pub mod filter;
+pub mod lex;
+pub mod pattern;
+pub mod route;
+mod routing;
+pub mod statement;
+pub mod translate;
+
+pub use filter::{BlockAllowList, is_system_schema};
+pub use lex::SqlMode;
+pub use route::Router;
+pub use routing::{rewrite_routed, strip_create_select_suffix};
+pub use statement::{NameRef, NameRole, SchemaRef, Statement, StatementKind, XaVerb, rewrite};
+pub use translate::{ServerVersion, Translated, translate, translate_collation};

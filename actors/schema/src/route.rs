@@ -1,0 +1,181 @@
+//! Which target table a source table goes to: DM's table routes.
+
+use dmnode_model::codes;
+use dmnode_model::config::RouteRule;
+use dmnode_model::CodedError;
+use dmnode_model::TableName;
+
+use crate::filter::meaning;
+use crate::pattern::{Pattern, PatternError};
+
+/// Compiled routes.
+#[derive(Debug, Clone, Default)]
+pub struct Router {
+    rules: Vec<Rule>,
+}
+
+#[derive(Debug, Clone)]
+struct Rule {
+    schema: Pattern,
+    /// Without one the rule routes whole databases.
+    table: Option<Pattern>,
+    target_schema: String,
+    /// Empty keeps the table's own name.
+    target_table: String,
+}
+
+impl Rule {
+    fn text(&self) -> String {
+        let table = self.table.as_ref().map_or_else(String::new, |t| format!(".`{}`", t.text()));
+        format!("`{}`{table} -> `{}`", self.schema.text(), self.target_schema)
+    }
+
+    fn matches(&self, name: &TableName) -> Result<bool, PatternError> {
+        Ok(self.schema.matches(&name.schema)?
+            && match &self.table {
+                Some(table) => table.matches(&name.table)?,
+                None => true,
+            })
+    }
+}
+
+impl Router {
+    /// Compiles the rules.
+    pub fn new(rules: &[RouteRule], case_sensitive: bool) -> Result<Router, CodedError> {
+        let compile = |rule: &RouteRule| -> Result<Rule, CodedError> {
+            for (key, value) in [("schema-pattern", &rule.schema_pattern), ("target-schema", &rule.target_schema)] {
+                if value.is_empty() {
+                    return Err(bad_route(format!("a route has no `{key}`")));
+                }
+            }
+            let pattern = |text: &str| Pattern::new(text, case_sensitive).map_err(bad_route);
+            let table = (!rule.table_pattern.is_empty()).then(|| pattern(&rule.table_pattern)).transpose()?;
+            Ok(Rule {
+                schema: pattern(&rule.schema_pattern)?,
+                table,
+                target_schema: rule.target_schema.clone(),
+                target_table: rule.target_table.clone(),
+            })
+        };
+        Ok(Router { rules: rules.iter().map(compile).collect::<Result<_, _>>()? })
+    }
+
+    /// The target of a table. A rule with a table pattern beats one without; two that match on one level are an
+    /// error, since either answer would surprise somebody.
+    pub fn route(&self, name: &TableName) -> Result<TableName, CodedError> {
+        let mut by_table = Vec::new();
+        let mut by_schema = Vec::new();
+        for rule in &self.rules {
+            if rule.matches(name).map_err(bad_route)? {
+                if rule.table.is_some() { by_table.push(rule) } else { by_schema.push(rule) }
+            }
+        }
+        let matching = if by_table.is_empty() { by_schema } else { by_table };
+        let Some(rule) = only_one(&matching, &name.quoted())? else { return Ok(name.clone()) };
+        let table = if rule.target_table.is_empty() { &name.table } else { &rule.target_table };
+        Ok(TableName::new(rule.target_schema.as_str(), table.as_str()))
+    }
+
+    /// The target of a database, by the rules without a table pattern.
+    pub fn route_schema(&self, schema: &str) -> Result<String, CodedError> {
+        let mut matching = Vec::new();
+        for rule in self.rules.iter().filter(|r| r.table.is_none()) {
+            if rule.schema.matches(schema).map_err(bad_route)? {
+                matching.push(rule);
+            }
+        }
+        let rule = only_one(&matching, &dmnode_model::quote_ident(schema))?;
+        Ok(rule.map_or_else(|| schema.to_owned(), |r| r.target_schema.clone()))
+    }
+
+    /// The rules that match none of the given tables, as text.
+    pub fn unmatched(&self, tables: &[TableName]) -> Result<Vec<String>, CodedError> {
+        let mut unmatched = Vec::new();
+        for rule in &self.rules {
+            let mut found = false;
+            for table in tables {
+                found = found || rule.matches(table).map_err(bad_route)?;
+            }
+            if !found {
+                let patterns: Vec<&Pattern> = std::iter::once(&rule.schema).chain(rule.table.as_ref()).collect();
+                unmatched.push(format!("{}{}", rule.text(), meaning(&patterns)));
+            }
+        }
+        Ok(unmatched)
+    }
+}
+
+fn only_one<'a>(matching: &[&'a Rule], object: &str) -> Result<Option<&'a Rule>, CodedError> {
+    match matching {
+        [] => Ok(None),
+        [rule] => Ok(Some(rule)),
+        several => {
+            let rules: Vec<String> = several.iter().map(|r| r.text()).collect();
+            Err(CodedError::new(codes::GEN_TABLE_ROUTER, format!("{object} matches more than one route"))
+                .object(object)
+                .cause(rules.join(", "))
+                .remedy("make the patterns of these routes exclude each other, or take one of them out of `route-rules`"))
+        }
+    }
+}
+
+fn bad_route(cause: impl std::fmt::Display) -> CodedError {
+    CodedError::new(codes::CONFIG_GEN_TABLE_ROUTER, "generate table router error").cause(cause).remedy(
+        "correct the patterns in `routes`: `*` is any run of characters, `?` one, `[a-c]` one of a class, and a pattern \
+         that starts with `~` is a regular expression",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(schema: &str, table: &str, target_schema: &str, target_table: &str) -> RouteRule {
+        RouteRule {
+            schema_pattern: schema.into(),
+            table_pattern: table.into(),
+            target_schema: target_schema.into(),
+            target_table: target_table.into(),
+            ..Default::default()
+        }
+    }
+
+    fn routed(router: &Router, schema: &str, table: &str) -> String {
+        router.route(&TableName::new(schema, table)).unwrap().to_string()
+    }
+
+    #[test]
+    fn table_level_beats_schema_level() {
+        let router = Router::new(
+            &[rule("shard_*", "", "merged", ""), rule("shard_*", "t_[0-9]", "merged", "t"), rule("~^x(?!y)", "~z", "q", "")],
+            false,
+        )
+        .unwrap();
+        assert_eq!(routed(&router, "SHARD_1", "t_1"), "`merged`.`t`");
+        assert_eq!(routed(&router, "shard_1", "Other"), "`merged`.`Other`");
+        assert_eq!(routed(&router, "xa", "azb"), "`q`.`azb`");
+        assert_eq!(routed(&router, "xy", "azb"), "`xy`.`azb`");
+        assert_eq!(router.route_schema("shard_9").unwrap(), "merged");
+        assert_eq!(router.route_schema("xa").unwrap(), "xa");
+    }
+
+    #[test]
+    fn two_matches_on_one_level_are_an_error_naming_both() {
+        let router =
+            Router::new(&[rule("a*", "t", "x", ""), rule("*b", "t", "y", ""), rule("ab", "", "z", "")], false).unwrap();
+        let err = router.route(&TableName::new("ab", "t")).unwrap_err();
+        assert_eq!(err.code, codes::GEN_TABLE_ROUTER);
+        assert!(err.to_string().contains("`a*`.`t` -> `x`, `*b`.`t` -> `y`"), "{err}");
+        assert_eq!(routed(&router, "ab", "u"), "`z`.`u`");
+    }
+
+    #[test]
+    fn rules_without_effect_are_told() {
+        let router = Router::new(&[rule("a", "t_[0-63]", "x", "t")], true).unwrap();
+        let unmatched = router.unmatched(&[TableName::new("a", "t_17")]).unwrap();
+        assert!(unmatched[0].contains("exactly one character"), "{unmatched:?}");
+        assert!(router.unmatched(&[TableName::new("a", "t_3")]).unwrap().is_empty());
+        assert!(Router::new(&[rule("", "t", "x", "")], true).is_err());
+        assert!(Router::new(&[rule("[a", "t", "x", "")], true).is_err());
+    }
+}
