@@ -44,8 +44,9 @@ pub fn create_statements(schema: &str) -> Vec<String> {
         let (name, definition) = table.split_once(' ').unwrap_or((table, ""));
         format!("CREATE TABLE IF NOT EXISTS {schema}.`{name}` {definition} ENGINE=InnoDB")
     }));
-    let counters = (0..COUNTER_COUNT).map(|id| format!("({id})")).collect::<Vec<_>>().join(",");
-    statements.push(format!("INSERT IGNORE INTO {schema}.counters (id) VALUES {counters}"));
+    let counters =
+        (0..COUNTER_COUNT).map(|id| format!("({id},'2020-01-01 00:00:00')")).collect::<Vec<_>>().join(",");
+    statements.push(format!("INSERT IGNORE INTO {schema}.counters (id, touched) VALUES {counters}"));
     statements
 }
 
