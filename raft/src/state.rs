@@ -137,6 +137,11 @@ impl State {
 }
 
 impl AppliedRequests {
+    /// The answer that the request of this id was given, if it is still remembered.
+    pub fn reply(&self, request_id: &str) -> Option<&CommandReply> {
+        self.by_id.get(request_id).map(|applied| &applied.reply)
+    }
+
     /// How many answers are remembered.
     pub fn len(&self) -> usize {
         self.by_id.len()

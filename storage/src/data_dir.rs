@@ -32,7 +32,7 @@ pub struct DataDir {
 struct Inner {
     path: PathBuf,
     marker: Mutex<Marker>,
-    _lock: File,
+    lock: Mutex<Option<File>>,
 }
 
 /// The opened store of a node.
@@ -84,13 +84,15 @@ impl DataDir {
         }
         if let Some(quarantined) = &marker.quarantined {
             if !replace {
-                return Err(StorageError::Quarantined { message: quarantine_text(&path, &marker, quarantined) });
+                return Err(StorageError::Quarantined {
+                    message: quarantine_text(&path, &marker, quarantined),
+                });
             }
             tracing::warn!(reason = %quarantined, "the damaged store stays aside; this node starts as a new one");
             marker = Marker::new(name);
             marker.write(&marker_path)?;
         }
-        Ok(Self { inner: Arc::new(Inner { path, marker: Mutex::new(marker), _lock: lock }) })
+        Ok(Self { inner: Arc::new(Inner { path, marker: Mutex::new(marker), lock: Mutex::new(Some(lock)) }) })
     }
 
     /// The directory.
@@ -111,6 +113,20 @@ impl DataDir {
         changed.write(&marker_path(&self.inner.path))?;
         *marker = changed;
         Ok(())
+    }
+
+    /// After a quarantine: a new marker, for a node that comes back as a new one.
+    pub fn begin_anew(&self) -> Result<(), StorageError> {
+        let mut marker = self.inner.marker.lock();
+        let mut fresh = Marker::new(&marker.name);
+        fresh.write(&marker_path(&self.inner.path))?;
+        *marker = fresh;
+        Ok(())
+    }
+
+    /// Lets another process use the directory, after the store was closed.
+    pub fn release(&self) {
+        self.inner.lock.lock().take();
     }
 
     /// Opens the Raft store. A damaged one is set aside, and the error says what to do; other errors (no
@@ -154,7 +170,13 @@ impl DataDir {
         let raft = path.join("raft");
         let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
         let aside = (0..)
-            .map(|n: u32| path.join(if n == 0 { format!("quarantine-{stamp}") } else { format!("quarantine-{stamp}-{n}") }))
+            .map(|n: u32| {
+                path.join(if n == 0 {
+                    format!("quarantine-{stamp}")
+                } else {
+                    format!("quarantine-{stamp}-{n}")
+                })
+            })
             .find(|candidate| !candidate.exists())
             .unwrap_or_else(|| path.join("quarantine"));
         let text = format!("{reason}; it was moved to {}", aside.display());

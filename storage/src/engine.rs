@@ -57,7 +57,9 @@ impl Engine {
             .join();
         match opened {
             Ok(result) => result,
-            Err(panic) => Err(StorageError::damaged(path, format!("sled gave up on it: {}", panic_text(&*panic)))),
+            Err(panic) => {
+                Err(StorageError::damaged(path, format!("sled gave up on it: {}", panic_text(&*panic))))
+            }
         }
     }
 
@@ -219,7 +221,9 @@ fn protect<T>(path: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T, 
         Ok(Ok(value)) => Ok(value),
         Ok(Err(sled::Error::Io(err))) => Err(StorageError::io("read or write", path, err)),
         Ok(Err(err)) => Err(StorageError::damaged(path, format!("sled says: {err}"))),
-        Err(panic) => Err(StorageError::damaged(path, format!("sled gave up on it: {}", panic_text(&*panic)))),
+        Err(panic) => {
+            Err(StorageError::damaged(path, format!("sled gave up on it: {}", panic_text(&*panic))))
+        }
     }
 }
 

@@ -55,10 +55,8 @@ impl Guard {
         let Some((sequence, current)) = best else {
             return Err(StorageError::damaged(path, "neither of its two records is whole"));
         };
-        let file = OpenOptions::new()
-            .write(true)
-            .open(path)
-            .map_err(|err| StorageError::io("open", path, err))?;
+        let file =
+            OpenOptions::new().write(true).open(path).map_err(|err| StorageError::io("open", path, err))?;
         Ok(Some(Self { path: path.to_owned(), file, sequence, current }))
     }
 

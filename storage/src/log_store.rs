@@ -6,8 +6,8 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use parking_lot::{Mutex, RwLock};
@@ -94,8 +94,11 @@ impl LogStore {
             compare(&ends, &promised, engine.path())?;
             Ok(ends)
         })?;
-        let shared =
-            Arc::new(Shared { path: dir.to_owned(), engine: RwLock::new(Some(engine)), ends: Mutex::new(ends) });
+        let shared = Arc::new(Shared {
+            path: dir.to_owned(),
+            engine: RwLock::new(Some(engine)),
+            ends: Mutex::new(ends),
+        });
         let (jobs, queue) = channel();
         let writer = Writer { shared: Arc::clone(&shared), guard, failed: None };
         thread::Builder::new()
@@ -278,7 +281,10 @@ impl Writer {
         }
     }
 
-    fn with_engine<T>(&self, call: impl FnOnce(&Engine) -> Result<T, StorageError>) -> Result<T, StorageError> {
+    fn with_engine<T>(
+        &self,
+        call: impl FnOnce(&Engine) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
         match self.shared.engine.read().as_ref() {
             Some(engine) => call(engine),
             None => Err(StorageError::Stopped { reason: "it was closed".to_owned() }),
@@ -320,7 +326,9 @@ impl Writer {
                     if *index > last.index {
                         return Ok(());
                     }
-                    return Err(StorageError::OutOfOrder { what: format!("a truncation to {index}, below a snapshot") });
+                    return Err(StorageError::OutOfOrder {
+                        what: format!("a truncation to {index}, below a snapshot"),
+                    });
                 }
                 after.last = self.position_before(*index, before.purged)?;
                 self.guard.write(Guarded { vote: before.vote, last: after.last })?;
@@ -350,7 +358,11 @@ impl Writer {
         Ok(())
     }
 
-    fn position_before(&self, index: u64, purged: Option<LogPosition>) -> Result<Option<LogPosition>, StorageError> {
+    fn position_before(
+        &self,
+        index: u64,
+        purged: Option<LogPosition>,
+    ) -> Result<Option<LogPosition>, StorageError> {
         let Some(previous) = index.checked_sub(1) else { return Ok(None) };
         if let Some(purged) = purged.filter(|purged| purged.index == previous) {
             return Ok(Some(purged));

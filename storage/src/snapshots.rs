@@ -42,7 +42,9 @@ impl SnapshotStore {
     /// Writes a snapshot durably, and forgets all but the one before it.
     pub fn save(&self, snapshot: &SnapshotFile) -> Result<(), StorageError> {
         if snapshot.bytes.len() > MAX_SNAPSHOT {
-            return Err(StorageError::OutOfOrder { what: format!("a snapshot of {} bytes", snapshot.bytes.len()) });
+            return Err(StorageError::OutOfOrder {
+                what: format!("a snapshot of {} bytes", snapshot.bytes.len()),
+            });
         }
         let mut payload = snapshot.position.to_bytes().to_vec();
         payload.extend_from_slice(&snapshot.bytes);

@@ -1,0 +1,69 @@
+//! Bytes on disk and on the wire: one version byte, then bincode, bounded in size.
+
+use bincode::Options;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The only version so far. A newer node's bytes are refused, not misread.
+pub(crate) const VERSION: u8 = 1;
+/// Nothing larger is decoded, whatever the bytes claim.
+pub(crate) const LIMIT: u64 = 256 * 1024 * 1024;
+
+/// Why bytes were not understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CodecError {
+    #[error("empty")]
+    Empty,
+    #[error("format version {0} is unknown to this program (it knows {VERSION}): upgrade this node")]
+    Version(u8),
+    #[error("{0}")]
+    Malformed(String),
+}
+
+fn options() -> impl Options {
+    bincode::DefaultOptions::new().with_limit(LIMIT).with_varint_encoding().reject_trailing_bytes()
+}
+
+/// Encodes with the version byte in front.
+pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
+    let mut bytes = vec![VERSION];
+    options().serialize_into(&mut bytes, value).map_err(|err| CodecError::Malformed(err.to_string()))?;
+    Ok(bytes)
+}
+
+/// Decodes what [`encode`] made; any other bytes give an error.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    match bytes.split_first() {
+        None => Err(CodecError::Empty),
+        Some((&VERSION, body)) => {
+            options().deserialize(body).map_err(|err| CodecError::Malformed(err.to_string()))
+        }
+        Some((version, _)) => Err(CodecError::Version(*version)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Command, State};
+
+    proptest! {
+        #[test]
+        fn foreign_bytes_never_panic(mut bytes: Vec<u8>) {
+            let _ = decode::<State>(&bytes);
+            bytes.insert(0, VERSION);
+            let _ = decode::<State>(&bytes);
+            let _ = decode::<Command>(&bytes);
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_named() {
+        assert_eq!(decode::<u8>(&[2, 0]), Err(CodecError::Version(2)));
+        assert_eq!(decode::<u8>(&[]), Err(CodecError::Empty));
+        assert_eq!(decode::<u8>(&encode(&7_u8).unwrap()), Ok(7));
+        assert!(decode::<u8>(&[1, 7, 7]).is_err());
+    }
+}
