@@ -158,6 +158,7 @@ codes! {
     20031 CONFIG_SOURCE_ID_NOT_FOUND "ConfigSourceIDNotFound" "config" Internal Medium WaitForOperator "add the source with `operate-source create`";
     20032 CONFIG_DUPLICATE_CFG_ITEM "ConfigDuplicateCfgItem" "config" Internal Medium WaitForOperator "check `mysql-instances`";
     20033 CONFIG_SHARD_MODE_NOT_SUPPORT "ConfigShardModeNotSupport" "config" Internal Medium WaitForOperator "`shard-mode` is pessimistic or optimistic, or empty";
+    20037 CONFIG_BINLOG_EVENT_FILTER "ConfigBinlogEventFilter" "config" Internal High WaitForOperator "check `filters`";
     20038 CONFIG_GLOBAL_CONFIGS_UNUSED "ConfigGlobalConfigsUnused" "config" Internal High WaitForOperator "use the named entries in `mysql-instances`, or remove them";
     20039 CONFIG_EXPR_FILTER_MANY_EXPR "ConfigExprFilterManyExpr" "config" Internal High WaitForOperator "write one filter for each kind of change";
     20040 CONFIG_EXPR_FILTER_NOT_FOUND "ConfigExprFilterNotFound" "config" Internal High WaitForOperator "check `expression-filters`";
@@ -212,13 +213,16 @@ codes! {
     40054 WORKER_SUB_TASK_NOT_FOUND "WorkerSubTaskNotFound" "dm-worker" Internal High WaitForOperator "";
     40070 WORKER_NO_START "WorkerNoStart" "dm-worker" Internal High WaitForOperator "";
     46004 SCHEDULER_WORKER_NOT_EXIST "SchedulerWorkerNotExist" "scheduler" Internal Medium WaitForOperator "";
+    46006 SCHEDULER_WORKER_INVALID_TRANS "SchedulerWorkerInvalidTrans" "scheduler" Internal Medium WaitForOperator "list-member shows which nodes are up";
     46007 SCHEDULER_SOURCE_CFG_EXIST "SchedulerSourceCfgExist" "scheduler" Internal Medium WaitForOperator "";
     46008 SCHEDULER_SOURCE_CFG_NOT_EXIST "SchedulerSourceCfgNotExist" "scheduler" Internal Medium WaitForOperator "";
     46009 SCHEDULER_SOURCES_UNBOUND "SchedulerSourcesUnbound" "scheduler" Internal Medium WaitForOperator "";
     46010 SCHEDULER_SOURCE_OP_TASK_EXIST "SchedulerSourceOpTaskExist" "scheduler" Internal Medium WaitForOperator "stop-task first";
     46014 SCHEDULER_SUB_TASK_EXIST "SchedulerSubTaskExist" "scheduler" Internal Medium WaitForOperator "list the tasks with query-status";
+    46017 SCHEDULER_SUB_TASK_OP_SOURCE_NOT_EXIST "SchedulerSubTaskOpSourceNotExist" "scheduler" Internal Medium WaitForOperator "list the tasks with query-status";
     46018 SCHEDULER_TASK_NOT_EXIST "SchedulerTaskNotExist" "scheduler" Internal Medium WaitForOperator "list the tasks with query-status";
     46024 SCHEDULER_LATCH_IN_USE "SchedulerLatchInUse" "scheduler" Internal Low Retry "retry later";
+    46025 SCHEDULER_SOURCE_CFG_UPDATE "SchedulerSourceCfgUpdate" "scheduler" Internal Low WaitForOperator "pause-task first";
     46034 SCHEDULER_SUB_TASK_NOT_EXIST "SchedulerSubTaskNotExist" "scheduler" Internal Medium WaitForOperator "create it first with start-task";
     50000 NOT_SET "NotSet" "not-set" NotSet High WaitForOperator "";
     60001 INTERNAL "Internal" "dmnode" Internal High Retry "this is a defect of dmnode; please report it with the log";
@@ -254,8 +258,15 @@ codes! {
     60318 COPY_DDL_REFUSED "CopyDDLRefused" "full-copy" Downstream High WaitForOperator "create the object in the target by hand, then resume-task";
     60319 COPY_TABLE_UNSUPPORTED "CopyTableUnsupported" "full-copy" Upstream High WaitForOperator "leave the table out with the block-allow-list";
     60320 COPY_SNAPSHOT_UNSTABLE "CopySnapshotUnstable" "full-copy" Upstream Medium Retry "tables are created, altered or dropped too often for a snapshot; the copy is tried again by itself";
-    60321 COPY_TARGET_NOT_TRANSACTIONAL "CopyTargetNotTransactional" "full-copy" Downstream High WaitForOperator "ALTER TABLE … ENGINE=InnoDB in the target, or create the table there with a transactional engine before the task starts";
     60322 COPY_META "CopyMeta" "full-copy" Downstream High WaitForOperator "the rows of the copy's plan were changed by hand or by a newer version; restore them, or start with --remove-meta";
+    60323 COPY_MODE_UNSUPPORTED "CopyModeUnsupported" "full-copy" Internal Medium WaitForOperator "use task-mode full, incremental or all";
+    63001 DIALECT_NOT_IN_TARGET "DialectNotInTarget" "schema" Upstream High WaitForOperator "create the object in the target by hand, or leave it out with the block-allow-list";
+    66001 CHECK_PRIVILEGE "CheckPrivilege" "task-check" NotSet High WaitForOperator "grant the privilege";
+    66002 CHECK_BINLOG_OFF "CheckBinlogOff" "task-check" Upstream High WaitForOperator "start the source with log_bin";
+    66003 CHECK_BINLOG_FORMAT "CheckBinlogFormat" "task-check" Upstream High WaitForOperator "SET GLOBAL binlog_format = ROW on the source, reconnect its clients, and keep it in the server's configuration";
+    66004 CHECK_ROW_IMAGE "CheckRowImage" "task-check" Upstream High WaitForOperator "SET GLOBAL binlog_row_image = FULL on the source, reconnect its clients, and keep it in the server's configuration";
+    66005 CHECK_START_POSITION "CheckStartPosition" "task-check" Upstream High WaitForOperator "correct `meta` in task.yaml";
+    66006 CHECK_VERSION "CheckVersion" "task-check" NotSet Medium WaitForOperator "";
 }
 
 #[cfg(test)]

@@ -1,0 +1,161 @@
+//! How each column is read and written so that its value arrives unchanged.
+//!
+//! The source sends raw bytes (`character_set_results = binary`): numbers and times as ASCII, text in the column's own
+//! character set. `LOAD DATA … CHARACTER SET binary` stores bytes as they come, which is right when both columns have
+//! the same character set; else the bytes go through a user variable and `CONVERT(… USING <source charset>)`.
+
+use dmnode_model::codes;
+use dmnode_model::error::CodedError;
+use dmnode_model::ids::quote_ident;
+use dmnode_mysql::{ColumnInfo, ColumnType, TableInfo};
+
+/// How the bytes of a value become an SQL literal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Literal {
+    /// Digits, signs, dates: quoted as they are.
+    Ascii,
+    /// `x'…'`.
+    Binary,
+    /// BIT: `b'…'` semantics of a hexadecimal number.
+    Bits,
+    /// `_charset x'…'`, or quoted where the bytes allow it.
+    Text(String),
+}
+
+/// One column of the copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct CopyColumn {
+    /// What is selected in the source.
+    pub select: String,
+    /// The quoted target column.
+    pub target: String,
+    /// The value in `LOAD DATA … SET`, with `@v` for the raw bytes; `None` when they can be stored directly.
+    pub set: Option<String>,
+    /// For multi-row INSERT.
+    pub literal: Literal,
+    /// The bytes never hold tab, newline or backslash.
+    pub plain: bool,
+}
+
+/// Character sets whose bytes can be trusted as they are only with a conversion: their characters have several bytes
+/// of fixed size, and storing from binary may pad.
+const WIDE: [&str; 4] = ["ucs2", "utf16", "utf16le", "utf32"];
+
+/// The columns to copy, in the source's order. Every column of the source that holds data must exist in the target.
+pub(super) fn map_columns(source: &TableInfo, target: &TableInfo) -> Result<Vec<CopyColumn>, CodedError> {
+    let mismatch = |column: &str, why: &str| {
+        CodedError::new(codes::COPY_TARGET_MISMATCH, format!("column {} {why}", quote_ident(column)))
+            .object(format!("{} into {}", source.name, target.name))
+    };
+    let mut columns = Vec::new();
+    for column in source.columns.iter().filter(|column| !column.generated) {
+        let Some((_, to)) = target.column(&column.name) else {
+            return Err(mismatch(&column.name, "does not exist in the target table"));
+        };
+        if to.generated {
+            return Err(mismatch(&column.name, "is generated in the target table"));
+        }
+        columns.push(map_column(column, to).map_err(|why| mismatch(&column.name, &why))?);
+    }
+    if columns.is_empty() {
+        return Err(mismatch("", "of any kind to copy is missing"));
+    }
+    Ok(columns)
+}
+
+fn map_column(from: &ColumnInfo, to: &ColumnInfo) -> Result<CopyColumn, String> {
+    let name = quote_ident(&from.name);
+    let charset = charset_of(from);
+    let bits = matches!(from.data_type, ColumnType::Bit(_));
+    if bits != matches!(to.data_type, ColumnType::Bit(_)) {
+        return Err("is BIT on one side only".to_owned());
+    }
+    let select = match from.data_type {
+        // The text of a FLOAT has six digits only. A product with a DOUBLE has them all, and keeps the sign of zero.
+        ColumnType::Float => format!("{name} * 1e0"),
+        _ => name,
+    };
+    let literal = match (&charset, bits) {
+        (_, true) => Literal::Bits,
+        (Some(charset), _) => Literal::Text(charset.clone()),
+        (None, _) if is_ascii(&from.data_type) => Literal::Ascii,
+        (None, _) => Literal::Binary,
+    };
+    let set = match &charset {
+        Some(charset) => (!stores_raw(charset, from, to)).then(|| format!("CONVERT(@v USING {charset})")),
+        None if is_ascii(&from.data_type) => {
+            let wide = charset_of(to).is_some_and(|charset| WIDE.contains(&charset.as_str()));
+            let own_reader = matches!(to.data_type, ColumnType::Json | ColumnType::Inet4 | ColumnType::Inet6 | ColumnType::Uuid);
+            (wide || own_reader).then(|| "CONVERT(@v USING ascii)".to_owned())
+        }
+        None => None,
+    };
+    Ok(CopyColumn {
+        select,
+        target: quote_ident(&to.name),
+        set,
+        plain: literal == Literal::Ascii,
+        literal,
+    })
+}
+
+/// The character set of the bytes the source sends, for columns that hold text.
+fn charset_of(column: &ColumnInfo) -> Option<String> {
+    let text = column.data_type.is_text()
+        || matches!(column.data_type, ColumnType::Enum(_) | ColumnType::Set(_) | ColumnType::Json);
+    if !text {
+        return match &column.data_type {
+            ColumnType::Inet4 | ColumnType::Inet6 | ColumnType::Uuid => Some("ascii".to_owned()),
+            ColumnType::Other(_) => column.charset.as_deref().filter(|charset| *charset != "binary").map(normal),
+            _ => None,
+        };
+    }
+    match column.charset.as_deref() {
+        Some("binary") => None,
+        Some(charset) => Some(normal(charset)),
+        None => Some("utf8mb4".to_owned()),
+    }
+}
+
+/// `utf8` and `utf8mb3` are the same.
+fn normal(charset: &str) -> String {
+    match charset {
+        "utf8" => "utf8mb3".to_owned(),
+        other => other.to_ascii_lowercase(),
+    }
+}
+
+fn stores_raw(charset: &str, from: &ColumnInfo, to: &ColumnInfo) -> bool {
+    if WIDE.contains(&charset) || matches!(from.data_type, ColumnType::Enum(_) | ColumnType::Set(_)) {
+        return false;
+    }
+    match &to.data_type {
+        ColumnType::Json | ColumnType::Enum(_) | ColumnType::Set(_) => false,
+        ColumnType::Inet4 | ColumnType::Inet6 | ColumnType::Uuid | ColumnType::Other(_) => false,
+        _ => match charset_of(to) {
+            Some(other) => other == charset || (charset == "ascii" || charset == "utf8mb3") && other == "utf8mb4",
+            // Text into a binary column: its bytes. Into a number or a time: ASCII, or refused by the target.
+            None => true,
+        },
+    }
+}
+
+/// Sent as ASCII digits, signs and letters.
+fn is_ascii(column_type: &ColumnType) -> bool {
+    matches!(
+        column_type,
+        ColumnType::TinyInt
+            | ColumnType::SmallInt
+            | ColumnType::MediumInt
+            | ColumnType::Int
+            | ColumnType::BigInt
+            | ColumnType::Decimal { .. }
+            | ColumnType::Float
+            | ColumnType::Double
+            | ColumnType::Year
+            | ColumnType::Date
+            | ColumnType::Time(_)
+            | ColumnType::DateTime(_)
+            | ColumnType::Timestamp(_)
+    )
+}

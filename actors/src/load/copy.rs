@@ -1,0 +1,447 @@
+//! Copies one chunk in one target transaction: the rows and the row that says they are there.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use dmnode_model::codes;
+use dmnode_model::error::CodedError;
+use dmnode_model::ids::TableName;
+use dmnode_model::position::Location;
+use dmnode_mysql::{Connection, RowStream, SqlError};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::chunks::{Chunk, ChunkTable, DoneChunk};
+use super::columns::CopyColumn;
+use super::inventory::{identity, source_error};
+use super::progress::CopyCounters;
+use super::text::{LoadText, insert_head, load_statement, push_values};
+use crate::failpoint;
+use crate::target::{ApplyBody, ApplyError, TargetTransaction};
+use crate::unit::Heartbeat;
+
+/// Buffers between reader and loader. With their size this bounds the memory of a worker.
+const BUFFERS: usize = 4;
+/// Size of one INSERT.
+const INSERT_BYTES: usize = 1 << 20;
+/// A session's patience with a reader that is slower than the network.
+const SESSION: &[u8] = b"SET SESSION net_read_timeout = 7200";
+const SAVEPOINT: &str = "dmnode_chunk";
+
+/// A chunk to be copied.
+#[derive(Clone)]
+pub(super) struct Job {
+    pub table: Arc<JobTable>,
+    pub chunk: Chunk,
+}
+
+/// What the chunks of a table share.
+pub(super) struct JobTable {
+    pub source: TableName,
+    pub target: TableName,
+    pub transactional: bool,
+    pub digest: String,
+    /// The key column, quoted.
+    pub key_column: Option<String>,
+    /// The task's own condition on rows.
+    pub condition: String,
+    pub columns: Vec<CopyColumn>,
+    /// Chunks that are not done yet.
+    pub left: std::sync::atomic::AtomicUsize,
+}
+
+impl Job {
+    fn select(&self) -> String {
+        let columns: Vec<&str> = self.table.columns.iter().map(|column| column.select.as_str()).collect();
+        let range = self.table.key_column.as_ref().map(|column| super::plan::condition(column, &self.chunk));
+        let conditions: Vec<String> = range
+            .into_iter()
+            .chain((!self.table.condition.is_empty()).then(|| format!("({})", self.table.condition)))
+            .filter(|condition| !condition.is_empty())
+            .collect();
+        let filter = if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
+        // SQL_NO_CACHE: MariaDB's query cache must not hold the table.
+        format!("SELECT SQL_NO_CACHE {} FROM {}{filter}", columns.join(","), self.table.source)
+    }
+}
+
+/// When data last moved, and how much is waiting to be digested by the target.
+pub(super) struct Pulse {
+    heartbeat: Heartbeat,
+    moved: Mutex<(Instant, u64)>,
+}
+
+impl Pulse {
+    pub fn new(heartbeat: Heartbeat) -> Self {
+        Self { heartbeat, moved: Mutex::new((Instant::now(), 0)) }
+    }
+
+    fn begin(&self) {
+        *self.moved.lock() = (Instant::now(), 0);
+        self.heartbeat.beat();
+    }
+
+    fn add(&self, bytes: u64) {
+        let mut moved = self.moved.lock();
+        *moved = (Instant::now(), moved.1 + bytes);
+        drop(moved);
+        self.heartbeat.beat();
+    }
+
+    /// Beats for a target that digests what it was sent (a large COMMIT above all), as long as that is plausible.
+    pub async fn keep(&self) -> std::convert::Infallible {
+        loop {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let (since, bytes) = *self.moved.lock();
+            // 1 MB/s is slower than any disk; nothing sent means nothing to wait for.
+            if since.elapsed() < Duration::from_secs(bytes >> 20) {
+                self.heartbeat.beat();
+            }
+        }
+    }
+}
+
+/// The body of a chunk's transaction.
+pub(super) struct CopyChunk<'a> {
+    pub job: &'a Job,
+    pub chunks: &'a ChunkTable,
+    pub reader: &'a mut Connection,
+    /// Another session on the source, to look at the table while the reader holds it.
+    pub check: &'a mut Connection,
+    pub location: &'a Location,
+    pub local_infile: bool,
+    pub counters: &'a CopyCounters,
+    pub pulse: &'a Pulse,
+    pub stop: &'a CancellationToken,
+    /// What the last run counted.
+    pub counted: Counted,
+}
+
+/// Rows and bytes of one run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counted {
+    pub rows: u64,
+    pub bytes: u64,
+}
+
+#[async_trait]
+impl ApplyBody for CopyChunk<'_> {
+    async fn run(&mut self, transaction: &mut TargetTransaction<'_>) -> Result<(), ApplyError> {
+        self.forget();
+        failpoint::hit("load.before_chunk").await?;
+        self.pulse.begin();
+        let stop = self.stop.clone();
+        let result = tokio::select! {
+            biased;
+            () = stop.cancelled() => Err(ApplyError::Cancelled),
+            result = self.copy(transaction) => result,
+        };
+        if result.is_err() {
+            self.forget();
+        }
+        result
+    }
+}
+
+impl CopyChunk<'_> {
+    /// Takes back what a former run counted.
+    pub fn forget(&mut self) {
+        let Counted { rows, bytes } = std::mem::take(&mut self.counted);
+        self.counters.take_back(rows, bytes);
+    }
+
+    async fn copy(&mut self, transaction: &mut TargetTransaction<'_>) -> Result<(), ApplyError> {
+        let table = &self.job.table;
+        if table.transactional {
+            // What is read after it keeps its metadata lock only until the chunk is done: the copy does not hold up
+            // the source's DDL any longer than that.
+            self.execute(&format!("SAVEPOINT {SAVEPOINT}")).await?;
+        }
+        transaction.execute_many(SESSION).await?;
+        let select = self.job.select();
+        let mut rows = self.reader.stream(&select).await.map_err(|err| read_error(&err, &table.source))?;
+        let mut pump = Pump {
+            rows: &mut rows,
+            table: &table.source,
+            columns: &table.columns,
+            counters: self.counters,
+            pulse: self.pulse,
+            counted: &mut self.counted,
+        };
+        let (sender, receiver) = mpsc::channel(BUFFERS);
+        let (read, written) = if self.local_infile {
+            let sql = load_statement(&table.target, &table.columns);
+            tokio::join!(pump.load_text(sender), load(transaction, &sql, receiver))
+        } else {
+            let head = insert_head(&table.target, &table.columns);
+            tokio::join!(pump.insert_text(sender, &head), insert(transaction, receiver))
+        };
+        let written = match (read, written) {
+            (Err(error), _) => return Err(error),
+            (Ok(()), Err(error)) => {
+                if is_transient(&error) {
+                    // The snapshot is to be used again, so the rest of the rows must go.
+                    pump.drain().await?;
+                    return Err(error);
+                }
+                return Err(write_error(error, table));
+            }
+            (Ok(()), Ok(written)) => written,
+        };
+        drop(rows);
+        if written.warnings > 0 || written.rows != self.counted.rows {
+            return Err(self.refused(transaction, &written).await);
+        }
+        failpoint::hit("load.chunk_rows").await?;
+        // Nobody can have changed the table since it was read and not be seen here: the reader still holds it.
+        if identity(self.check, &table.source).await?.as_ref() != Some(&table.digest) {
+            return Err(changed(&table.source).into());
+        }
+        if table.transactional {
+            self.execute(&format!("ROLLBACK TO SAVEPOINT {SAVEPOINT}")).await?;
+        }
+        let done = self.done();
+        let sql = self.chunks.done_sql(&table.source, self.job.chunk.number, &table.digest, &done);
+        let summary = transaction.execute(&sql).await?;
+        if summary.affected_rows != 1 {
+            return Err(CodedError::new(codes::COPY_META, "a chunk's row in the plan is not as it was planned")
+                .object(format!("{}, chunk {}", table.source, self.job.chunk.number))
+                .into());
+        }
+        failpoint::hit("load.before_chunk_commit").await?;
+        Ok(())
+    }
+
+    /// What is recorded of the chunk.
+    pub fn done(&self) -> DoneChunk {
+        DoneChunk { location: self.location.clone(), rows: self.counted.rows, bytes: self.counted.bytes }
+    }
+
+    async fn execute(&mut self, sql: &str) -> Result<(), CodedError> {
+        self.reader.execute(sql).await.map(drop).map_err(|err| source_error(&err).object(&self.job.table.source))
+    }
+
+    /// The rows did not all arrive as they are.
+    async fn refused(&self, transaction: &mut TargetTransaction<'_>, written: &Written) -> ApplyError {
+        let table = &self.job.table;
+        let mut causes = Vec::new();
+        let mut duplicate = false;
+        // Only the last statement's warnings can be asked for; with INSERT they ended the copy at once.
+        if let Ok(rows) = transaction.query("SHOW WARNINGS LIMIT 5").await {
+            for row in rows {
+                let code = row.u64(1).unwrap_or(0);
+                duplicate |= matches!(code, 1062 | 1586);
+                causes.push(format!("{code}: {}", without_values(&row.str(2).unwrap_or_default())));
+            }
+        }
+        let (code, what) = if duplicate {
+            (codes::COPY_DUPLICATE, "rows of a chunk exist in the target already")
+        } else {
+            (codes::COPY_ROWS_REFUSED, "the target did not take the rows of a chunk as they are")
+        };
+        CodedError::new(code, what)
+            .object(format!("{} into {}, chunk {}", table.source, table.target, self.job.chunk.number))
+            .cause(format!(
+                "{} rows read, {} written, {} warnings; {}",
+                self.counted.rows,
+                written.rows,
+                written.warnings,
+                causes.join("; ")
+            ))
+            .into()
+    }
+}
+
+/// Moves rows from the reader into buffers.
+struct Pump<'a, 'b> {
+    rows: &'a mut RowStream<'b>,
+    table: &'a TableName,
+    columns: &'a [CopyColumn],
+    counters: &'a CopyCounters,
+    pulse: &'a Pulse,
+    counted: &'a mut Counted,
+}
+
+impl Pump<'_, '_> {
+    /// Ends early without an error when nobody listens any more: the listener has the error.
+    async fn load_text(&mut self, sender: mpsc::Sender<Bytes>) -> Result<(), ApplyError> {
+        let mut text = LoadText::new(self.columns);
+        let mut since = Counted::default();
+        while let Some(row) = self.rows.next().await.map_err(|err| read_error(&err, self.table))? {
+            let (bytes, full) = text.push(&row);
+            since.rows += 1;
+            since.bytes += bytes;
+            if let Some(buffer) = full {
+                self.count(&mut since);
+                if sender.send(buffer).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        self.count(&mut since);
+        let _ = sender.send(text.take()).await;
+        Ok(())
+    }
+
+    async fn insert_text(&mut self, sender: mpsc::Sender<Bytes>, head: &str) -> Result<(), ApplyError> {
+        let mut sql = Vec::new();
+        let mut since = Counted::default();
+        while let Some(row) = self.rows.next().await.map_err(|err| read_error(&err, self.table))? {
+            sql.extend_from_slice(if sql.is_empty() { head.as_bytes() } else { b"," });
+            since.bytes += push_values(&row, self.columns, &mut sql);
+            since.rows += 1;
+            if sql.len() >= INSERT_BYTES {
+                self.count(&mut since);
+                if sender.send(Bytes::from(std::mem::take(&mut sql))).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        self.count(&mut since);
+        if !sql.is_empty() {
+            let _ = sender.send(Bytes::from(sql)).await;
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, since: &mut Counted) {
+        let Counted { rows, bytes } = std::mem::take(since);
+        self.counted.rows += rows;
+        self.counted.bytes += bytes;
+        self.counters.add(rows, bytes);
+        self.pulse.add(bytes);
+    }
+
+    async fn drain(&mut self) -> Result<(), ApplyError> {
+        let mut seen: u64 = 0;
+        while self.rows.next().await.map_err(|err| read_error(&err, self.table))?.is_some() {
+            seen += 1;
+            if seen.is_multiple_of(1000) {
+                self.pulse.add(0);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the target says it has taken.
+#[derive(Clone, Copy, Debug, Default)]
+struct Written {
+    rows: u64,
+    warnings: u64,
+}
+
+async fn load(
+    transaction: &mut TargetTransaction<'_>,
+    sql: &str,
+    receiver: mpsc::Receiver<Bytes>,
+) -> Result<Written, ApplyError> {
+    let summary = transaction.load_data(sql, receiver).await?;
+    Ok(Written { rows: summary.affected_rows, warnings: summary.warnings.into() })
+}
+
+async fn insert(
+    transaction: &mut TargetTransaction<'_>,
+    mut receiver: mpsc::Receiver<Bytes>,
+) -> Result<Written, ApplyError> {
+    let mut written = Written::default();
+    while let Some(sql) = receiver.recv().await {
+        let summary = transaction.execute(&sql).await?;
+        written.rows += summary.affected_rows;
+        written.warnings += u64::from(summary.warnings);
+        if summary.warnings > 0 {
+            break;
+        }
+    }
+    Ok(written)
+}
+
+/// A failed read of a chunk. A table that has changed under the snapshot is planned again by the next generation.
+fn read_error(error: &SqlError, table: &TableName) -> CodedError {
+    match error.code() {
+        // Table definition has changed; no such table; no such column.
+        Some(1412 | 1146 | 1054) => changed(table).cause(error),
+        _ => source_error(error).object(table),
+    }
+}
+
+fn changed(table: &TableName) -> CodedError {
+    CodedError::new(codes::COPY_SNAPSHOT_UNSTABLE, "the table was altered, renamed or dropped while it was copied")
+        .object(table)
+}
+
+fn is_transient(error: &ApplyError) -> bool {
+    let sql = match error {
+        ApplyError::Sql(error) => error,
+        ApplyError::Multi(error) => &error.error,
+        ApplyError::Moved => return true,
+        ApplyError::Fenced(_) | ApplyError::Cancelled | ApplyError::Coded(_) | ApplyError::CannotRepeat(_) => {
+            return false;
+        }
+    };
+    sql.is_connection_lost() || sql.is_transient_conflict()
+}
+
+/// A refusal by the target, without the row's values in it.
+fn write_error(error: ApplyError, table: &JobTable) -> ApplyError {
+    let Some(code) = error.server_code() else { return error };
+    let (own, what) = match code {
+        1062 | 1586 => (codes::COPY_DUPLICATE, "rows of a chunk exist in the target already"),
+        _ => (codes::COPY_ROWS_REFUSED, "the target did not take the rows of a chunk"),
+    };
+    CodedError::new(own, what)
+        .object(format!("{} into {}", table.source, table.target))
+        .cause(format!("{code}: {}", without_values(&error.to_string())))
+        .into()
+}
+
+/// The server's sentence without the quoted values in it; names of columns and keys stay.
+fn without_values(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find('\'') {
+        let (before, quoted) = rest.split_at(start);
+        let named = ["column ", "key ", "field ", "table "].iter().any(|word| before.ends_with(word));
+        out.push_str(before);
+        let inner = &quoted[1..];
+        if named {
+            let end = inner.find('\'').map_or(inner.len(), |end| end + 1);
+            out.push('\'');
+            out.push_str(&inner[..end]);
+            rest = &inner[end..];
+        } else {
+            // A value may hold quotes itself: it ends where the sentence goes on, or nowhere.
+            out.push_str("(value)");
+            rest = [" for key ", " for column ", " at row ", " for CAST"]
+                .iter()
+                .filter_map(|word| inner.rfind(word))
+                .min()
+                .map_or("", |at| &inner[at..]);
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_cut_from_the_servers_sentences() {
+        for (text, want) in [
+            ("Duplicate entry 'o'hara-1' for key 't.PRIMARY'", "Duplicate entry (value) for key 't.PRIMARY'"),
+            ("Data truncated for column 'c' at row 3", "Data truncated for column 'c' at row 3"),
+            (
+                "Incorrect string value: '\\xF0\\x9F' for column 'c' at row 1",
+                "Incorrect string value: (value) for column 'c' at row 1",
+            ),
+            ("Truncated incorrect DOUBLE value: 'secret", "Truncated incorrect DOUBLE value: (value)"),
+        ] {
+            assert_eq!(without_values(text), want);
+        }
+    }
+}

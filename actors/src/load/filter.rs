@@ -1,0 +1,165 @@
+//! What the stream must skip because the copy already contains it.
+
+use std::collections::HashMap;
+
+use dmnode_model::codes;
+use dmnode_model::error::CodedError;
+use dmnode_model::gtid::{Flavor, Gtid};
+use dmnode_model::ids::{SourceId, TableName, TaskName};
+use dmnode_model::position::{BinlogPosition, Location};
+use dmnode_mysql::Connection;
+
+/// One copied key range of a source table. A table that is not cut has one range, open on both sides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopiedRange {
+    /// Smallest key of the range; `None` is open below.
+    pub lower: Option<i128>,
+    /// Smallest key of the next range; `None` is open above.
+    pub upper: Option<i128>,
+    /// What of the source the range contains.
+    pub location: Location,
+}
+
+/// The copied ranges of one source table, sorted by key, without gaps.
+#[derive(Clone, Debug, Default)]
+pub struct CopiedTable {
+    /// Source column whose value tells the range; `None` when the table is one range.
+    pub key_column: Option<String>,
+    /// The ranges, ascending.
+    pub ranges: Vec<CopiedRange>,
+}
+
+/// Whether the copy already contains a DDL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DdlCopied {
+    /// Every range of the table was read after it: skip it.
+    Yes,
+    /// No range was read after it: apply it.
+    No,
+    /// Some were, some were not: there is no right answer, the stream must stop.
+    Mixed,
+}
+
+/// The copied ranges of all tables of one source in one task.
+#[derive(Clone, Debug, Default)]
+pub struct ChunkFilter {
+    tables: HashMap<TableName, CopiedTable>,
+    min: Option<Location>,
+    max: Option<Location>,
+    uniform: bool,
+}
+
+impl ChunkFilter {
+    /// Builds the filter from ranges.
+    pub fn new(tables: HashMap<TableName, CopiedTable>) -> Self {
+        let mut filter = Self { tables, min: None, max: None, uniform: true };
+        for location in filter.tables.values().flat_map(|table| &table.ranges).map(|range| &range.location) {
+            if filter.min.as_ref().is_none_or(|min| reaches(min, location)) {
+                filter.min = Some(location.clone());
+            }
+            if filter.max.as_ref().is_none_or(|max| reaches(location, max)) {
+                filter.max = Some(location.clone());
+            }
+        }
+        filter.uniform = match (&filter.min, &filter.max) {
+            (Some(min), Some(max)) => reaches(min, max),
+            _ => true,
+        };
+        filter
+    }
+
+    /// Reads the chunk rows of the task's source from the target. `None` when nothing was copied (or the table does not
+    /// exist): then nothing is to be skipped.
+    pub async fn load(
+        conn: &mut Connection,
+        meta_schema: &str,
+        task: &TaskName,
+        source: &SourceId,
+        flavor: Flavor,
+    ) -> Result<Option<Self>, CodedError> {
+        super::chunks::load_filter(conn, meta_schema, task, source, flavor).await
+    }
+
+    /// The smallest position of any range: where the stream has to start.
+    pub fn min_location(&self) -> Option<&Location> {
+        self.min.as_ref()
+    }
+
+    /// The largest position of any range: beyond it the filter has nothing to say.
+    pub fn max_location(&self) -> Option<&Location> {
+        self.max.as_ref()
+    }
+
+    /// All ranges were read at one position: the stream starts there and nothing is to be skipped.
+    pub fn is_uniform(&self) -> bool {
+        self.uniform
+    }
+
+    /// The stream has reached `location` (the end of a transaction): can the filter be dropped?
+    pub fn is_passed(&self, location: &Location) -> bool {
+        self.max.as_ref().is_none_or(|max| reaches(location, max))
+    }
+
+    /// The name of the source column by whose value `table` was cut; `None` when it is one range or not copied.
+    pub fn key_column(&self, table: &TableName) -> Option<&str> {
+        self.tables.get(table).and_then(|table| table.key_column.as_deref())
+    }
+
+    /// Does the copy contain the row with this value in [`Self::key_column`] as of the transaction that ends at `end`
+    /// and has `gtid`? `key` is not needed for tables of one range. A table that was not copied contains nothing.
+    /// An error when the table has several ranges that answer differently and no key is given.
+    pub fn row_is_copied(
+        &self,
+        table: &TableName,
+        key: Option<i128>,
+        end: &BinlogPosition,
+        gtid: Option<&Gtid>,
+    ) -> Result<bool, CodedError> {
+        let Some(copied) = self.tables.get(table) else { return Ok(false) };
+        let Some(key) = key else {
+            return match self.ddl_is_copied(table, end, gtid) {
+                DdlCopied::Yes => Ok(true),
+                DdlCopied::No => Ok(false),
+                DdlCopied::Mixed => Err(CodedError::new(
+                    codes::COPY_RANGE_UNKNOWN,
+                    "a changed row cannot be assigned to a range of the full copy",
+                )
+                .object(table)
+                .at(end)
+                .remedy("the column the copy was cut by no longer holds an integer; start the task again with --remove-meta and an emptied target table")),
+            };
+        };
+        // Ranges are half open and sorted: the last one whose lower bound is not above the key.
+        let after = copied.ranges.partition_point(|range| range.lower.is_none_or(|lower| lower <= key));
+        Ok(copied.ranges.get(after.saturating_sub(1)).is_some_and(|range| contains(&range.location, end, gtid)))
+    }
+
+    /// Does the copy contain a DDL on `table` that ends at `end` and has `gtid`?
+    pub fn ddl_is_copied(&self, table: &TableName, end: &BinlogPosition, gtid: Option<&Gtid>) -> DdlCopied {
+        let Some(table) = self.tables.get(table) else { return DdlCopied::No };
+        let copied = table.ranges.iter().filter(|range| contains(&range.location, end, gtid)).count();
+        if copied == 0 {
+            DdlCopied::No
+        } else if copied == table.ranges.len() {
+            DdlCopied::Yes
+        } else {
+            DdlCopied::Mixed
+        }
+    }
+}
+
+/// Is the transaction that ends at `end` part of what was read at `location`?
+fn contains(location: &Location, end: &BinlogPosition, gtid: Option<&Gtid>) -> bool {
+    match (&location.gtid_set, gtid) {
+        (Some(set), Some(gtid)) => set.contains(gtid),
+        _ => *end <= location.position,
+    }
+}
+
+/// Is everything of `other` contained in `location`?
+fn reaches(location: &Location, other: &Location) -> bool {
+    match (&location.gtid_set, &other.gtid_set) {
+        (Some(set), Some(subset)) => set.contains_set(subset),
+        _ => location.position >= other.position,
+    }
+}

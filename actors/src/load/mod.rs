@@ -1,0 +1,21 @@
+//! The full copy: every chunk knows its position.
+//!
+//! A table is cut into chunks; each chunk is read in a consistent snapshot whose exact source position is known and is
+//! written together with its chunk-done row in one target transaction. The stream that follows skips exactly what a
+//! chunk already contains ([`filter::ChunkFilter`]). After a crash, finished chunks stay; the missing ones are read in
+//! new snapshots at new positions.
+
+mod chunks;
+mod columns;
+mod copy;
+pub mod filter;
+mod inventory;
+mod plan;
+mod prepare;
+mod progress;
+mod run;
+mod snapshot;
+mod text;
+
+pub use filter::{ChunkFilter, DdlCopied};
+pub use run::{LoadSpec, Loaded, run};

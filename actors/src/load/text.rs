@@ -1,0 +1,188 @@
+//! Rows as text: for `LOAD DATA` and for multi-row INSERT.
+
+use bytes::{Bytes, BytesMut};
+use dmnode_model::ids::TableName;
+use dmnode_mysql::TextRow;
+
+use super::columns::{CopyColumn, Literal};
+
+/// Size of the buffers that travel from the reader to the loader.
+const BUFFER_BYTES: usize = 128 * 1024;
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// The statement that `LOAD DATA` rows are sent with.
+pub(super) fn load_statement(target: &TableName, columns: &[CopyColumn]) -> String {
+    let mut fields = Vec::with_capacity(columns.len());
+    let mut sets = Vec::new();
+    for (index, column) in columns.iter().enumerate() {
+        match &column.set {
+            None => fields.push(column.target.clone()),
+            Some(set) => {
+                fields.push(format!("@v{index}"));
+                sets.push(format!("{} = {}", column.target, set.replace("@v", &format!("@v{index}"))));
+            }
+        }
+    }
+    let set = if sets.is_empty() { String::new() } else { format!(" SET {}", sets.join(", ")) };
+    // Hexadecimal, because the meaning of a backslash in a string depends on sql_mode.
+    format!(
+        "LOAD DATA LOCAL INFILE 'chunk' INTO TABLE {target} CHARACTER SET binary \
+         FIELDS TERMINATED BY x'09' ESCAPED BY x'5C' LINES TERMINATED BY x'0A' ({}){set}",
+        fields.join(", ")
+    )
+}
+
+/// The head of a multi-row INSERT.
+pub(super) fn insert_head(target: &TableName, columns: &[CopyColumn]) -> String {
+    let names: Vec<&str> = columns.iter().map(|column| column.target.as_str()).collect();
+    format!("INSERT INTO {target} ({}) VALUES ", names.join(","))
+}
+
+/// Builds the text of `LOAD DATA`, buffer by buffer.
+pub(super) struct LoadText {
+    buffer: BytesMut,
+    plain: Vec<bool>,
+}
+
+impl LoadText {
+    pub fn new(columns: &[CopyColumn]) -> Self {
+        Self {
+            buffer: BytesMut::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 8),
+            plain: columns.iter().map(|column| column.plain).collect(),
+        }
+    }
+
+    /// Adds a row; returns its size in the source and a buffer when one is full.
+    pub fn push(&mut self, row: &TextRow) -> (u64, Option<Bytes>) {
+        let mut bytes = 0;
+        for (index, plain) in self.plain.iter().enumerate() {
+            if index > 0 {
+                self.buffer.extend_from_slice(b"\t");
+            }
+            match row.bytes(index) {
+                None => self.buffer.extend_from_slice(b"\\N"),
+                Some(value) => {
+                    bytes += value.len() as u64;
+                    if *plain {
+                        self.buffer.extend_from_slice(value);
+                    } else {
+                        escape(value, &mut self.buffer);
+                    }
+                }
+            }
+        }
+        self.buffer.extend_from_slice(b"\n");
+        (bytes, (self.buffer.len() >= BUFFER_BYTES).then(|| self.take()))
+    }
+
+    /// What is left.
+    pub fn take(&mut self) -> Bytes {
+        let full = std::mem::replace(&mut self.buffer, BytesMut::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 8));
+        full.freeze()
+    }
+}
+
+/// Escapes field and line ends and the escape itself.
+fn escape(value: &[u8], out: &mut BytesMut) {
+    let mut rest = value;
+    while let Some(at) = memchr::memchr3(b'\\', b'\t', b'\n', rest) {
+        let (head, tail) = rest.split_at(at);
+        out.extend_from_slice(head);
+        let Some((special, tail)) = tail.split_first() else { break };
+        out.extend_from_slice(match special {
+            b'\t' => b"\\t",
+            b'\n' => b"\\n",
+            _ => b"\\\\",
+        });
+        rest = tail;
+    }
+    out.extend_from_slice(rest);
+}
+
+/// Appends one row in parentheses; returns its size in the source.
+pub(super) fn push_values(row: &TextRow, columns: &[CopyColumn], out: &mut Vec<u8>) -> u64 {
+    let mut bytes = 0;
+    out.push(b'(');
+    for (index, column) in columns.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        match row.bytes(index) {
+            None => out.extend_from_slice(b"NULL"),
+            Some(value) => {
+                bytes += value.len() as u64;
+                push_literal(value, &column.literal, out);
+            }
+        }
+    }
+    out.push(b')');
+    bytes
+}
+
+fn push_literal(value: &[u8], literal: &Literal, out: &mut Vec<u8>) {
+    match literal {
+        Literal::Ascii => quoted(value, out),
+        Literal::Binary | Literal::Bits => hex(value, out),
+        Literal::Text(charset) => {
+            let printable = !WIDE_OR_SHIFTED.contains(&charset.as_str())
+                && value.iter().all(|byte| (0x20..0x7f).contains(byte) && *byte != b'\'' && *byte != b'\\');
+            if printable {
+                quoted(value, out);
+            } else {
+                out.push(b'_');
+                out.extend_from_slice(charset.as_bytes());
+                out.push(b' ');
+                hex(value, out);
+            }
+        }
+    }
+}
+
+/// Character sets in which a printable ASCII byte need not be that ASCII character.
+const WIDE_OR_SHIFTED: [&str; 10] =
+    ["ucs2", "utf16", "utf16le", "utf32", "sjis", "cp932", "swe7", "big5", "gbk", "gb18030"];
+
+fn quoted(value: &[u8], out: &mut Vec<u8>) {
+    out.push(b'\'');
+    out.extend_from_slice(value);
+    out.push(b'\'');
+}
+
+fn hex(value: &[u8], out: &mut Vec<u8>) {
+    out.reserve(value.len() * 2 + 3);
+    out.extend_from_slice(b"x'");
+    for byte in value {
+        out.push(HEX[usize::from(byte >> 4)]);
+        out.push(HEX[usize::from(byte & 15)]);
+    }
+    out.push(b'\'');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn field_ends_line_ends_and_escapes_are_escaped() {
+        let mut out = BytesMut::new();
+        escape(b"a\tb\nc\\d\0\xff\\", &mut out);
+        assert_eq!(&out[..], b"a\\tb\\nc\\\\d\0\xff\\\\");
+    }
+
+    #[test]
+    fn literals_do_not_depend_on_sql_mode() {
+        let cases: [(&[u8], Literal, &[u8]); 6] = [
+            (b"-12.5", Literal::Ascii, b"'-12.5'"),
+            (b"\x00\xff", Literal::Binary, b"x'00ff'"),
+            (b"", Literal::Binary, b"x''"),
+            (b"plain", Literal::Text("latin1".into()), b"'plain'"),
+            (b"it's", Literal::Text("latin1".into()), b"_latin1 x'69742773'"),
+            (b"\x00a", Literal::Text("ucs2".into()), b"_ucs2 x'0061'"),
+        ];
+        for (value, literal, want) in cases {
+            let mut out = Vec::new();
+            push_literal(value, &literal, &mut out);
+            assert_eq!(out, want, "{literal:?}");
+        }
+    }
+}
