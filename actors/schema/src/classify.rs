@@ -8,6 +8,8 @@ use dmnode_model::TableName;
 use crate::lex::{SqlMode, TokenKind, Tokens};
 use crate::statement::{NameRef, NameRole, SchemaRef, Statement, StatementKind, XaVerb};
 
+pub(crate) use table::starts_query;
+
 /// See [`Statement::classify`].
 pub(crate) fn classify(sql: &str, default_schema: &str, mode: SqlMode) -> Statement {
     let tokens = Tokens::of(sql, mode);
@@ -409,3 +411,6 @@ const CREATE_PREFIXES: [&str; 12] = [
 
 const DATABASE_OPTIONS: [&str; 8] =
     ["DEFAULT", "CHARACTER", "CHARSET", "COLLATE", "ENCRYPTION", "READ", "COMMENT", "UPGRADE"];
+
+#[cfg(test)]
+mod tests;
