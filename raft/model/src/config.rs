@@ -4,21 +4,26 @@
 //! probably meant. Every field of DM is known; what has no effect here gives a warning that says why.
 
 mod endpoint;
+mod fields;
 mod node;
+mod passwords;
 mod rules;
 mod source;
 mod subtask;
 mod task;
+mod task_file;
 mod units;
+mod warnings;
+mod yaml;
 
 use serde::Serialize;
 
 pub use self::endpoint::{Endpoint, SecurityConfig};
 pub use self::node::{LogFormat, NodeConfig};
 pub use self::rules::{
-    BlockAllowListConfig, ExpressionFilter, ExtractRule, FilterAction, FilterRule, RouteRule, TablePattern,
+    BlockAllowListConfig, ExpressionFilter, ExtractRule, FilterRule, RouteRule, TablePattern,
 };
-pub use self::source::{CheckerConfig, PurgeConfig, SourceConfig};
+pub use self::source::{CheckerConfig, PurgeConfig, SOURCE_ID_CHARS_MAX, SourceConfig};
 pub use self::subtask::SubtaskConfig;
 pub use self::task::{InstanceConfig, ShardMode, StartMeta, TaskConfig, TaskMode};
 pub use self::units::{DumpConfig, ImportMode, LoadConfig, SyncConfig, ValidatorConfig, ValidatorMode};

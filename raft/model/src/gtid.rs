@@ -257,9 +257,8 @@ impl Serialize for GtidSet {
 impl<'de> Deserialize<'de> for GtidSet {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let (flavor, set) = text
-            .split_once('/')
-            .ok_or_else(|| serde::de::Error::custom("expected `<flavor>/<GTID set>`"))?;
+        let (flavor, set) =
+            text.split_once('/').ok_or_else(|| serde::de::Error::custom("expected `<flavor>/<GTID set>`"))?;
         let flavor = flavor.parse().map_err(serde::de::Error::custom)?;
         GtidSet::parse(flavor, set).map_err(serde::de::Error::custom)
     }

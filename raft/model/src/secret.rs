@@ -135,7 +135,8 @@ impl SecretKey {
                 ),
             ));
         }
-        let not_valid = || CodedError::new(codes::CIPHERTEXT_CONTEXT_NOT_VALID, "ciphertext's content not valid");
+        let not_valid =
+            || CodedError::new(codes::CIPHERTEXT_CONTEXT_NOT_VALID, "ciphertext's content not valid");
         if data[IV_LENGTH] != SEPARATOR {
             return Err(not_valid());
         }

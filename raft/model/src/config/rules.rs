@@ -2,6 +2,78 @@
 
 use serde::Serialize;
 
+use super::fields::{Fields, did_you_mean};
+use crate::codes;
+use crate::error::CodedError;
+
+/// Event names of binlog event filters.
+const EVENTS: &[&str] = &[
+    "all",
+    "all ddl",
+    "all dml",
+    "none",
+    "none ddl",
+    "none dml",
+    "incompatible ddl changes",
+    "insert",
+    "update",
+    "delete",
+    "create database",
+    "create schema",
+    "alter database",
+    "alter schema",
+    "create table",
+    "create index",
+    "create view",
+    "drop view",
+    "alter table",
+    "add table partition",
+    "drop database",
+    "drop schema",
+    "drop table",
+    "drop index",
+    "rename table",
+    "truncate table",
+    "drop table partition",
+    "truncate table partition",
+    "add foreign key",
+    "drop foreign key",
+    "value range decrease",
+    "precision decrease",
+    "modify column",
+    "rename column",
+    "rename index",
+    "drop column",
+    "drop primary key",
+    "drop unique key",
+    "modify default value",
+    "modify constraint",
+    "modify columns order",
+    "modify charset",
+    "modify collation",
+    "remove auto increment",
+    "modify storage engine",
+    "reorganize table partition",
+    "rebuild table partition",
+    "coalesce table partition",
+    "split table partition",
+    "exchange table partition",
+    "modify schema charset and collate",
+    "modify table charset and collate",
+    "modify table comment",
+    "recover table",
+    "alter table partitioning",
+    "remove table partitioning",
+    "add column",
+    "set default value",
+    "rebase auto id",
+    "add primary key",
+    "alter index visibility",
+    "alter ttl info",
+    "alter ttl remove",
+    "multi schema change",
+];
+
 /// A rule of `routes`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct RouteRule {
@@ -54,18 +126,6 @@ pub struct BlockAllowListConfig {
     pub ignore_tables: Vec<TablePattern>,
 }
 
-/// What a binlog event filter does with what it matches.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
-pub enum FilterAction {
-    /// Only what matches passes.
-    #[default]
-    Do,
-    /// What matches is dropped.
-    Ignore,
-    /// What matches stops the task.
-    Error,
-}
-
 /// An entry of `filters`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct FilterRule {
@@ -79,8 +139,8 @@ pub struct FilterRule {
     pub events: Vec<String>,
     /// Patterns searched in the statement.
     pub sql_pattern: Vec<String>,
-    /// What is done.
-    pub action: FilterAction,
+    /// What is done: `Do`, `Ignore` or `Error`.
+    pub action: String,
 }
 
 /// An entry of `expression-filter`.
@@ -100,4 +160,156 @@ pub struct ExpressionFilter {
     pub update_new_value_expr: String,
     /// Deleted rows it drops.
     pub delete_value_expr: String,
+}
+
+pub(super) fn read_route(mut fields: Fields<'_>, name: &str) -> Result<RouteRule, CodedError> {
+    let mut extract = |key, regexp_key| -> Result<Option<ExtractRule>, CodedError> {
+        let Some(mut inner) = fields.map(key)? else { return Ok(None) };
+        let rule =
+            ExtractRule { regexp: inner.text(regexp_key)?, target_column: inner.text("target-column")? };
+        inner.finish()?;
+        Ok(Some(rule))
+    };
+    let rule = RouteRule {
+        name: name.to_owned(),
+        extract_table: extract("extract-table", "table-regexp")?,
+        extract_schema: extract("extract-schema", "schema-regexp")?,
+        extract_source: extract("extract-source", "source-regexp")?,
+        schema_pattern: fields.text("schema-pattern")?,
+        table_pattern: fields.text("table-pattern")?,
+        target_schema: fields.text("target-schema")?,
+        target_table: fields.text("target-table")?,
+    };
+    fields.finish()?;
+    Ok(rule)
+}
+
+pub(super) fn reject_bad_route(rule: &RouteRule) -> Result<(), CodedError> {
+    let bad = |message: String| {
+        Err(CodedError::new(codes::CONFIG_GEN_TABLE_ROUTER, "generate table router error")
+            .cause(message)
+            .object(format!("routes.{}", rule.name)))
+    };
+    if rule.schema_pattern.is_empty() {
+        return bad("`schema-pattern` is empty".to_owned());
+    }
+    if rule.target_schema.is_empty() {
+        return bad("`target-schema` is empty".to_owned());
+    }
+    let extracts = [&rule.extract_table, &rule.extract_schema, &rule.extract_source];
+    for extract in extracts.into_iter().flatten() {
+        if extract.target_column.is_empty() {
+            return bad("an extract rule has no `target-column`".to_owned());
+        }
+        if let Err(err) = regex::Regex::new(&extract.regexp) {
+            return bad(err.to_string());
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn read_block_allow_list(mut fields: Fields<'_>) -> Result<BlockAllowListConfig, CodedError> {
+    let mut tables = |key: &'static str| -> Result<Vec<TablePattern>, CodedError> {
+        let read = |item| {
+            let mut inner = Fields::new(item, key)?;
+            let pattern = TablePattern { db_name: inner.text("db-name")?, tbl_name: inner.text("tbl-name")? };
+            inner.finish()?;
+            Ok(pattern)
+        };
+        fields.list(key)?.iter().map(|item| read(item.as_ref())).collect()
+    };
+    let list = BlockAllowListConfig {
+        do_tables: tables("do-tables")?,
+        ignore_tables: tables("ignore-tables")?,
+        do_dbs: fields.texts("do-dbs")?,
+        ignore_dbs: fields.texts("ignore-dbs")?,
+    };
+    fields.finish()?;
+    Ok(list)
+}
+
+pub(super) fn read_filter(mut fields: Fields<'_>, name: &str) -> Result<FilterRule, CodedError> {
+    let rule = FilterRule {
+        name: name.to_owned(),
+        schema_pattern: fields.text("schema-pattern")?,
+        table_pattern: fields.text("table-pattern")?,
+        events: fields.texts("events")?.iter().map(|event| event.to_lowercase()).collect(),
+        sql_pattern: fields.texts("sql-pattern")?,
+        action: fields.text("action")?,
+    };
+    fields.finish()?;
+    Ok(rule)
+}
+
+/// DM drops an invalid filter and says so only in its log; what the user wanted left out would then be migrated.
+pub(super) fn reject_bad_filter(rule: &FilterRule) -> Result<(), CodedError> {
+    let bad = |message: String| {
+        Err(CodedError::new(codes::CONFIG_BINLOG_EVENT_FILTER, "generate binlog event filter")
+            .cause(message)
+            .object(format!("filters {}", rule.name)))
+    };
+    if !matches!(rule.action.as_str(), "Do" | "Ignore" | "Error") {
+        return bad(format!("`action` is `{}`, expected Do, Ignore or Error", rule.action));
+    }
+    if rule.schema_pattern.is_empty() {
+        return bad("`schema-pattern` is empty".to_owned());
+    }
+    for event in &rule.events {
+        if !EVENTS.contains(&event.as_str()) {
+            let hint = did_you_mean(event, EVENTS).map(|meant| format!("; did you mean `{meant}`?"));
+            return bad(format!("unknown event `{event}`{}", hint.unwrap_or_default()));
+        }
+    }
+    for pattern in &rule.sql_pattern {
+        if let Err(err) = regex::Regex::new(&format!("(?i){pattern}")) {
+            return bad(err.to_string());
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn read_expression_filter(
+    mut fields: Fields<'_>,
+    name: &str,
+) -> Result<ExpressionFilter, CodedError> {
+    let filter = ExpressionFilter {
+        name: name.to_owned(),
+        schema: fields.text("schema")?,
+        table: fields.text("table")?,
+        insert_value_expr: fields.text("insert-value-expr")?,
+        update_old_value_expr: fields.text("update-old-value-expr")?,
+        update_new_value_expr: fields.text("update-new-value-expr")?,
+        delete_value_expr: fields.text("delete-value-expr")?,
+    };
+    fields.finish()?;
+    Ok(filter)
+}
+
+pub(super) fn reject_bad_expression_filter(filter: &ExpressionFilter) -> Result<(), CodedError> {
+    for (what, value) in [("schema", &filter.schema), ("table", &filter.table)] {
+        if value.is_empty() {
+            return Err(CodedError::new(
+                codes::CONFIG_EXPR_FILTER_EMPTY_NAME,
+                format!("expression-filter {} has empty {what}", filter.name),
+            ));
+        }
+    }
+    let updates = !filter.update_old_value_expr.is_empty() || !filter.update_new_value_expr.is_empty();
+    let kinds = [
+        ("insert", !filter.insert_value_expr.is_empty()),
+        ("update (old value)", updates),
+        ("delete", !filter.delete_value_expr.is_empty()),
+    ];
+    let given: Vec<&str> = kinds.iter().filter(|(_, given)| *given).map(|(kind, _)| *kind).collect();
+    if given.len() > 1 {
+        return Err(CodedError::new(
+            codes::CONFIG_EXPR_FILTER_MANY_EXPR,
+            format!(
+                "expression filter can only specify one of (insert, update, delete) expressions, but {} has \
+                 specified {given:?}",
+                filter.name
+            ),
+        ));
+    }
+    Ok(())
 }

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::{
-    BlockAllowListConfig, DumpConfig, Endpoint, ExpressionFilter, FilterRule, LoadConfig, RouteRule, ShardMode,
-    SourceConfig, StartMeta, SyncConfig, TaskMode, ValidatorConfig,
+    BlockAllowListConfig, DumpConfig, Endpoint, ExpressionFilter, FilterRule, LoadConfig, RouteRule,
+    ShardMode, SourceConfig, StartMeta, SyncConfig, TaskMode, ValidatorConfig,
 };
 use crate::ids::{SourceId, TaskName};
 

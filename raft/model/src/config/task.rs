@@ -2,13 +2,18 @@
 
 use serde::Serialize;
 
+use super::warnings::Warnings;
 use super::{
     BlockAllowListConfig, DumpConfig, Endpoint, ExpressionFilter, FilterRule, LoadConfig, Parsed, RouteRule,
-    SubtaskConfig, SyncConfig, ValidatorConfig,
+    SubtaskConfig, SyncConfig, ValidatorConfig, passwords, task_file,
 };
+use crate::codes;
 use crate::error::CodedError;
 use crate::ids::{SourceId, TaskName};
 use crate::secret::SecretKey;
+
+/// Key of the endpoint in the file.
+pub(super) const ENDPOINT: &str = "target-database";
 
 /// What a task does.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
@@ -158,8 +163,12 @@ impl TaskConfig {
     /// # Errors
     /// What DM refuses, with DM's codes; unknown keys with line and column.
     pub fn from_yaml(text: &str, key: Option<&SecretKey>) -> Result<Parsed<TaskConfig>, CodedError> {
-        let _ = (text, key);
-        todo!()
+        let mut warnings = Warnings::default();
+        let value = task_file::read(text, key, &mut warnings).map_err(|err| match err.object {
+            Some(_) => err,
+            None => err.object("task.yaml"),
+        })?;
+        Ok(Parsed { value, warnings: warnings.into_vec() })
     }
 
     /// The sources, in the file's order.
@@ -172,8 +181,39 @@ impl TaskConfig {
     /// # Errors
     /// The source is not one of the task's.
     pub fn subtask(&self, source: &SourceId) -> Result<SubtaskConfig, CodedError> {
-        let _ = source;
-        todo!()
+        let instance =
+            self.instances.iter().find(|instance| instance.source_id == *source).ok_or_else(|| {
+                CodedError::new(
+                    codes::CONFIG_SOURCE_ID_NOT_FOUND,
+                    format!("source {source} not found in the configuration of task `{}`", self.name),
+                )
+                .remedy("check `mysql-instances` in task.yaml")
+            })?;
+        Ok(SubtaskConfig {
+            task: self.name.clone(),
+            mode: self.mode,
+            source_id: instance.source_id.clone(),
+            meta_schema: self.meta_schema.clone(),
+            target: self.target.clone(),
+            meta: instance.meta.clone(),
+            start_time: None,
+            routes: instance.routes.clone(),
+            block_allow_list: instance.block_allow_list.clone(),
+            filters: instance.filters.clone(),
+            expression_filters: instance.expression_filters.clone(),
+            dump: instance.dump.clone(),
+            load: instance.load.clone(),
+            sync: instance.sync.clone(),
+            validator: instance.validator.clone(),
+            timezone: self.timezone.clone(),
+            case_sensitive: self.case_sensitive,
+            collation_strict: self.collation_strict,
+            shard_mode: self.shard_mode,
+            online_ddl: self.online_ddl,
+            shadow_table_rules: self.shadow_table_rules.clone(),
+            trash_table_rules: self.trash_table_rules.clone(),
+            ignore_checking_items: self.ignore_checking_items.clone(),
+        })
     }
 
     /// The file as it was given, passwords as `******`.
@@ -186,7 +226,10 @@ impl TaskConfig {
     /// # Errors
     /// No YAML.
     pub fn encrypt_passwords_in_yaml(text: &str, key: &SecretKey) -> Result<String, CodedError> {
-        let _ = (text, key);
-        todo!()
+        passwords::encrypt(text, ENDPOINT, key)
     }
 }
+
+#[cfg(test)]
+#[path = "task_test.rs"]
+mod tests;

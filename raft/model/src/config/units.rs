@@ -4,6 +4,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::fields::{Fields, parse_duration, parse_size};
+use super::warnings::Warnings;
+use crate::codes;
+use crate::error::CodedError;
+
+/// Most connections of one unit.
+const CONNECTIONS_MAX: usize = 1024;
+
 /// Reading side of the full copy.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct DumpConfig {
@@ -191,6 +199,443 @@ impl Default for ValidatorConfig {
             batch_query_size: 100,
             max_pending_row_size: 500 << 20,
             max_pending_row_count: 2_147_483_647,
+        }
+    }
+}
+
+/// A number of connections: what cannot work gives the default and a warning.
+fn connections(
+    given: Option<i64>,
+    default: usize,
+    setting: &str,
+    warnings: &mut Warnings,
+) -> Result<usize, CodedError> {
+    match given {
+        None => Ok(default),
+        Some(count) => match usize::try_from(count) {
+            Ok(count @ 1..=CONNECTIONS_MAX) => Ok(count),
+            Ok(0) | Err(_) => {
+                warnings.say(format!("`{setting}` is {count}, which cannot work: {default} is used"));
+                Ok(default)
+            }
+            Ok(_) => Err(CodedError::new(
+                codes::CONFIG_VALUE_INVALID,
+                format!("`{setting}` is {count}, more than {CONNECTIONS_MAX}"),
+            )),
+        },
+    }
+}
+
+/// One of a few words in lower case; an empty text gives the first, as in DM.
+fn one_of(text: &str, words: &[&str], code: u32, what: &str) -> Result<String, CodedError> {
+    let lower = text.to_lowercase();
+    match words.iter().find(|word| **word == lower) {
+        Some(word) => Ok((*word).to_owned()),
+        None => Err(CodedError::new(code, format!("invalid {what} option '{text}'"))),
+    }
+}
+
+impl DumpConfig {
+    pub(super) fn read(
+        mut fields: Fields<'_>,
+        path: &str,
+        warnings: &mut Warnings,
+    ) -> Result<Self, CodedError> {
+        let default = DumpConfig::default();
+        if fields.has("mydumper-path") {
+            warnings.never(&format!("{path}.mydumper-path"), "no external program is used");
+        }
+        if fields.has("skip-tz-utc") {
+            warnings.never(&format!("{path}.skip-tz-utc"), "timestamps always travel in UTC");
+        }
+        let setting = |key: &str| format!("{path}.{key}");
+        let chunk_filesize = match fields.opt_text("chunk-filesize")?.as_deref() {
+            None | Some("") => default.chunk_filesize,
+            Some(text) => parse_size(text, 1 << 20).ok_or_else(|| {
+                CodedError::new(
+                    codes::CONFIG_INVALID_CHUNK_FILE_SIZE,
+                    format!("invalid `chunk-filesize` {text}"),
+                )
+            })?,
+        };
+        let mut config = DumpConfig {
+            mydumper_path: fields.opt_text("mydumper-path")?.unwrap_or(default.mydumper_path),
+            threads: connections(fields.opt_int("threads")?, default.threads, &setting("threads"), warnings)?,
+            chunk_filesize,
+            statement_size: fields.int("statement-size", 0)?,
+            rows: fields.int("rows", 0)?,
+            where_condition: fields.text("where")?,
+            skip_tz_utc: fields.bool("skip-tz-utc", true)?,
+            extra_args: fields.text("extra-args")?,
+        };
+        fields.finish()?;
+        if config.statement_size != 0 {
+            warnings.never(&setting("statement-size"), "statements are cut by what the target takes");
+        }
+        config.apply_extra_args(path, warnings)?;
+        if !config.where_condition.is_empty() {
+            warnings.later(&setting("where"), "every row is copied");
+        }
+        Ok(config)
+    }
+
+    /// Takes over from `extra-args` what has a setting of its own.
+    fn apply_extra_args(&mut self, path: &str, warnings: &mut Warnings) -> Result<(), CodedError> {
+        let args = self.extra_args.clone();
+        let setting = format!("{path}.extra-args");
+        let mut words = args.split_whitespace().map(unquote);
+        while let Some(word) = words.next() {
+            let (flag, mut value) = match word.split_once('=') {
+                Some((flag, value)) if flag.starts_with("--") => (flag, Some(value)),
+                _ => (word, None),
+            };
+            let takes_value = !matches!(flag, "-W" | "--no-views" | "--no-locks" | "--escape-backslash");
+            if takes_value && value.is_none() {
+                value = words.next();
+            }
+            let text = unquote(value.unwrap_or_default());
+            let bad = || {
+                CodedError::new(
+                    codes::CONFIG_VALUE_INVALID,
+                    format!("`{setting}`: `{flag} {text}` is not valid"),
+                )
+            };
+            match flag {
+                "-t" | "--threads" => {
+                    let threads = text.parse().map_err(|_| bad())?;
+                    self.threads = connections(Some(threads), self.threads, &setting, warnings)?;
+                }
+                "-r" | "--rows" => self.rows = text.parse().map_err(|_| bad())?,
+                "-F" | "--filesize" => {
+                    self.chunk_filesize = parse_size(text, 1 << 20).ok_or_else(bad)?;
+                }
+                "--where" => text.clone_into(&mut self.where_condition),
+                "-s" | "--statement-size" => {
+                    warnings.never(&setting, "statements are cut by what the target takes");
+                }
+                "--consistency" | "--no-locks" | "--transactional-consistency" | "--snapshot" => warnings
+                    .never(
+                        &format!("{setting}: {flag}"),
+                        "every chunk is read in a consistent snapshot with a known position",
+                    ),
+                "-W" | "--no-views" | "--escape-backslash" => {
+                    warnings.never(&format!("{setting}: {flag}"), "there are no dump files");
+                }
+                "-B" | "--database" | "-T" | "--tables-list" | "-f" | "--filter" => warnings.never(
+                    &format!("{setting}: {flag}"),
+                    "the block-allow-list alone says which tables are copied",
+                ),
+                _ => warnings.never(&format!("{setting}: {flag}"), "the argument is not known"),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unquote(word: &str) -> &str {
+    for quote in ['"', '\''] {
+        if let Some(inner) = word.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)) {
+            return inner;
+        }
+    }
+    word
+}
+
+impl LoadConfig {
+    pub(super) fn read(
+        mut fields: Fields<'_>,
+        path: &str,
+        warnings: &mut Warnings,
+    ) -> Result<Self, CodedError> {
+        let default = LoadConfig::default();
+        let setting = |key: &str| format!("{path}.{key}");
+        let mut text = |key: &'static str, default: String| -> Result<String, CodedError> {
+            Ok(fields.opt_text(key)?.filter(|text| !text.is_empty()).unwrap_or(default))
+        };
+        let import_mode = text("import-mode", "logical".to_owned())?;
+        let resolution = text("on-duplicate-logical", default.on_duplicate_logical)?;
+        let physical = text("on-duplicate-physical", default.on_duplicate_physical)?;
+        let checksum = text("checksum-physical", default.checksum_physical)?;
+        let analyze = text("analyze", default.analyze)?;
+        let dir = text("dir", default.dir)?;
+        let disk_quota = text("disk-quota-physical", "0".to_owned())?;
+        for (key, why) in [
+            ("on-duplicate", "deprecated, ignored by DM as well"),
+            ("on-duplicate-logical", "rows are written exactly once; a duplicate key stops the task"),
+            ("dir", "rows are streamed into the target, there are no dump files"),
+            ("on-duplicate-physical", "there is no physical import"),
+            ("sorting-dir-physical", "there is no physical import"),
+            ("disk-quota-physical", "there is no physical import"),
+            ("checksum-physical", "there is no physical import"),
+            ("range-concurrency", "there is no physical import"),
+            ("compress-kv-pairs", "there is no physical import"),
+            ("pd-addr", "there is no physical import"),
+            ("analyze", "copied tables are always analyzed"),
+        ] {
+            if fields.has(key) {
+                warnings.never(&setting(key), why);
+            }
+        }
+        let pool_size = fields.opt_int("pool-size")?.filter(|size| *size != 0);
+        let config = LoadConfig {
+            pool_size: connections(pool_size, default.pool_size, &setting("pool-size"), warnings)?,
+            import_mode: match import_mode.to_lowercase().as_str() {
+                "logical" | "sql" | "loader" => ImportMode::Logical,
+                "physical" => ImportMode::Physical,
+                "import-into" => ImportMode::ImportInto,
+                _ => {
+                    return Err(CodedError::new(
+                        codes::CONFIG_INVALID_LOAD_MODE,
+                        format!("invalid load mode '{import_mode}'"),
+                    ));
+                }
+            },
+            on_duplicate_logical: one_of(
+                &resolution,
+                &["replace", "error", "ignore"],
+                codes::CONFIG_INVALID_DUPLICATE_RESOLUTION,
+                "load on-duplicate-logical or on-duplicate",
+            )?,
+            on_duplicate_physical: one_of(
+                &physical,
+                &["none", "manual"],
+                codes::CONFIG_INVALID_PHYSICAL_DUPLICATE_RESOLUTION,
+                "load on-duplicate-physical",
+            )?,
+            checksum_physical: one_of(
+                &checksum,
+                &["required", "optional", "off"],
+                codes::CONFIG_INVALID_PHYSICAL_CHECKSUM,
+                "load checksum-physical",
+            )?,
+            analyze: one_of(
+                &analyze,
+                &["required", "optional", "off"],
+                codes::CONFIG_INVALID_LOAD_ANALYZE,
+                "load analyze",
+            )?,
+            sorting_dir_physical: fields.text("sorting-dir-physical")?,
+            disk_quota_physical: parse_size(&disk_quota, 1).ok_or_else(|| {
+                CodedError::new(
+                    codes::CONFIG_VALUE_INVALID,
+                    format!("`disk-quota-physical`: invalid size {disk_quota}"),
+                )
+            })?,
+            range_concurrency: fields.int("range-concurrency", 0)?,
+            compress_kv_pairs: fields.text("compress-kv-pairs")?,
+            pd_addr: fields.text("pd-addr")?,
+            dir,
+        };
+        fields.finish()?;
+        if config.import_mode != ImportMode::Logical {
+            warnings.never(&setting("import-mode"), "rows are written by statements or LOAD DATA");
+        }
+        if storage_scheme(&config.dir) == Some("") {
+            return Err(CodedError::new(
+                codes::CONFIG_LOADER_DIR_INVALID,
+                format!("loader's dir {} is invalid", config.dir),
+            ));
+        }
+        if config.import_mode == ImportMode::ImportInto && storage_scheme(&config.dir).is_none() {
+            return Err(CodedError::new(
+                codes::CONFIG_IMPORT_INTO_REQUIRES_SHARED_STORAGE,
+                format!(
+                    "import-into mode requires shared storage (s3, gcs, azure, etc.) for loader's dir, but got \
+                     local path '{}'",
+                    config.dir
+                ),
+            ));
+        }
+        Ok(config)
+    }
+}
+
+/// `s3` of `s3://bucket`; `Some("")` for what looks like a URL and is none; `None` for a path.
+fn storage_scheme(dir: &str) -> Option<&str> {
+    let (scheme, rest) = dir.split_once("://")?;
+    let valid = !rest.is_empty()
+        && scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+    match (valid, scheme) {
+        (true, "file" | "local") => None,
+        (true, scheme) => Some(scheme),
+        (false, _) => Some(""),
+    }
+}
+
+impl SyncConfig {
+    pub(super) fn read(
+        mut fields: Fields<'_>,
+        path: &str,
+        warnings: &mut Warnings,
+    ) -> Result<Self, CodedError> {
+        let default = SyncConfig::default();
+        let setting = |key: &str| format!("{path}.{key}");
+        for (key, why) in [
+            ("meta-file", "progress is kept in the target"),
+            ("max-retry", "deprecated, ignored by DM as well"),
+            ("auto-fix-gtid", "deprecated, ignored by DM as well"),
+            ("disable-detect", "deprecated, ignored by DM as well"),
+            ("enable-ansi-quotes", "deprecated; the sql_mode of each statement is known"),
+            ("enable-gtid", "the source's own `enable-gtid` counts"),
+            ("queue-size", "the queue is bounded by memory"),
+            ("compact", "changes of a row are merged wherever that is safe"),
+            ("multiple-rows", "rows are merged into statements wherever that is safe"),
+            ("safe-mode", "every transaction takes effect exactly once without it"),
+            ("safe-mode-duration", "every transaction takes effect exactly once without safe mode"),
+        ] {
+            if fields.has(key) {
+                warnings.never(&setting(key), why);
+            }
+        }
+        let positive = |given: Option<i64>| given.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
+        let batch: Option<i64> = fields.opt_int("batch")?;
+        if batch.is_some() && positive(batch).is_none() {
+            warnings.say(format!("`{}` cannot work: the size adapts itself", setting("batch")));
+        }
+        let queue_size = fields.opt_int("queue-size")?;
+        let flush = match fields.opt_int::<i64>("checkpoint-flush-interval")?.map(u64::try_from) {
+            Some(Ok(seconds)) if seconds > 0 => Duration::from_secs(seconds),
+            _ => default.checkpoint_flush_interval,
+        };
+        let safe_mode = fields.bool("safe-mode", false)?;
+        let explicit = fields.has("safe-mode-duration");
+        let safe_mode_duration = match fields.opt_text("safe-mode-duration")?.as_deref() {
+            None if !explicit => default.safe_mode_duration,
+            None | Some("") => flush.saturating_mul(2),
+            Some(text) => parse_duration(text).ok_or_else(|| {
+                CodedError::new(
+                    codes::CONFIG_INVALID_SAFE_MODE_DURATION,
+                    format!("safe-mode-duration '{text}' parsed failed: not a duration"),
+                )
+            })?,
+        };
+        if safe_mode && safe_mode_duration.is_zero() {
+            return Err(CodedError::new(
+                codes::CONFIG_CONFLICT_SAFE_MODE,
+                "safe-mode(true) conflicts with safe-mode-duration(0s)",
+            ));
+        }
+        for key in ["max-retry", "auto-fix-gtid", "disable-detect", "enable-ansi-quotes", "enable-gtid"] {
+            let _ = fields.node(key);
+        }
+        let config = SyncConfig {
+            meta_file: fields.text("meta-file")?,
+            worker_count: connections(
+                fields.opt_int("worker-count")?,
+                default.worker_count,
+                &setting("worker-count"),
+                warnings,
+            )?,
+            batch: positive(batch).unwrap_or(default.batch),
+            batch_given: positive(batch).is_some(),
+            queue_size: positive(queue_size).unwrap_or(default.queue_size),
+            checkpoint_flush_interval: flush,
+            compact: fields.bool("compact", false)?,
+            multiple_rows: fields.bool("multiple-rows", false)?,
+            safe_mode,
+            safe_mode_duration,
+        };
+        fields.finish()?;
+        Ok(config)
+    }
+}
+
+impl ValidatorConfig {
+    pub(super) fn read(
+        mut fields: Fields<'_>,
+        path: &str,
+        warnings: &mut Warnings,
+    ) -> Result<Self, CodedError> {
+        let default = ValidatorConfig::default();
+        let mode = fields.text("mode")?;
+        let non_zero = |given: Option<Duration>, default: Duration| {
+            given.filter(|duration| !duration.is_zero()).unwrap_or(default)
+        };
+        let count = |given: Option<i64>, default: usize| {
+            given.and_then(|count| usize::try_from(count).ok()).filter(|count| *count > 0).unwrap_or(default)
+        };
+        let size = fields.opt_text("max-pending-row-size")?.filter(|text| !text.is_empty());
+        let config = ValidatorConfig {
+            mode: match mode.as_str() {
+                "" | "none" => ValidatorMode::None,
+                "fast" => ValidatorMode::Fast,
+                "full" => ValidatorMode::Full,
+                _ => {
+                    return Err(CodedError::new(codes::CONFIG_VALIDATION_MODE, "invalid validation mode")
+                        .cause(format!("`mode` is `{mode}`"))
+                        .object(path));
+                }
+            },
+            worker_count: count(fields.opt_int("worker-count")?, default.worker_count),
+            validate_interval: non_zero(fields.duration("validate-interval")?, default.validate_interval),
+            check_interval: non_zero(fields.duration("check-interval")?, default.check_interval),
+            row_error_delay: non_zero(fields.duration("row-error-delay")?, default.row_error_delay),
+            meta_flush_interval: non_zero(
+                fields.duration("meta-flush-interval")?,
+                default.meta_flush_interval,
+            ),
+            batch_query_size: count(fields.opt_int("batch-query-size")?, default.batch_query_size),
+            max_pending_row_size: match size {
+                None => default.max_pending_row_size,
+                Some(text) => parse_size(&text, 1).ok_or_else(|| {
+                    CodedError::new(
+                        codes::CONFIG_VALUE_INVALID,
+                        format!("`max-pending-row-size`: invalid size {text}"),
+                    )
+                    .object(path)
+                })?,
+            },
+            max_pending_row_count: fields
+                .opt_int::<u64>("max-pending-row-count")?
+                .filter(|count| *count > 0)
+                .unwrap_or(default.max_pending_row_count),
+        };
+        fields.finish()?;
+        if config.mode != ValidatorMode::None {
+            warnings.later(path, "nothing is validated; use `dmnode ctl diff`");
+        }
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::yaml;
+    use super::*;
+
+    fn dump(text: &str) -> (Result<DumpConfig, CodedError>, Vec<String>) {
+        let root = yaml::parse(text).unwrap();
+        let mut warnings = Warnings::default();
+        let config =
+            DumpConfig::read(Fields::new(&root, "mydumpers.x").unwrap(), "mydumpers.x", &mut warnings);
+        (config, warnings.into_vec())
+    }
+
+    #[test]
+    fn extra_args_reach_their_settings() {
+        let (config, warnings) = dump(
+            "{threads: 8, chunk-filesize: 1, extra-args: \"--consistency none -t 3 --rows='5' -F 2MB --nope\"}",
+        );
+        let config = config.unwrap();
+        assert_eq!((config.threads, config.rows, config.chunk_filesize), (3, 5, 2 << 20));
+        assert!(warnings.iter().any(|one| one.contains("--consistency")));
+        assert!(warnings.iter().any(|one| one.contains("--nope")));
+        assert_eq!(dump("{extra-args: '-t x'}").0.unwrap_err().code, codes::CONFIG_VALUE_INVALID);
+        assert_eq!(dump("{chunk-filesize: 1x}").0.unwrap_err().code, 20047);
+        assert_eq!(dump("{threads: 0}").0.unwrap().threads, 4);
+    }
+
+    #[test]
+    fn loader_directories() {
+        for (dir, scheme) in [
+            ("./x", None),
+            ("s3://b/p", Some("s3")),
+            ("://x", Some("")),
+            ("s3://", Some("")),
+            ("file:///x", None),
+        ] {
+            assert_eq!(storage_scheme(dir), scheme, "{dir}");
         }
     }
 }

@@ -154,7 +154,8 @@ mod tests {
     }
 
     fn sets() -> impl Strategy<Value = MariadbGtidSet> {
-        prop::collection::btree_map(0..4u32, (1..3u32, 0..9u64), 0..4).prop_map(|last| MariadbGtidSet { last })
+        prop::collection::btree_map(0..4u32, (1..3u32, 0..9u64), 0..4)
+            .prop_map(|last| MariadbGtidSet { last })
     }
 
     proptest! {

@@ -342,8 +342,20 @@ mod tests {
         for bad in ["x", "1-5", A, ":1", "x:1"] {
             assert!(bad.parse::<MysqlGtidSet>().is_err(), "{bad}");
         }
-        for bad in ["", "0", "0-5", "1-", "-1", "+1", "1-2-3", "tag", "1:tag", "a-b:1", "tag:", "9223372036854775807"]
-        {
+        for bad in [
+            "",
+            "0",
+            "0-5",
+            "1-",
+            "-1",
+            "+1",
+            "1-2-3",
+            "tag",
+            "1:tag",
+            "a-b:1",
+            "tag:",
+            "9223372036854775807",
+        ] {
             let err = format!("{A}:{bad}").parse::<MysqlGtidSet>().unwrap_err();
             assert_eq!(err.code, 11059, "{bad}");
         }
