@@ -7,6 +7,7 @@
 
 pub mod failpoint;
 pub mod load;
+pub mod meta;
 pub mod progress;
 pub mod subtask;
 pub mod supervision;

@@ -122,7 +122,10 @@ impl State {
 
     /// The sources a node owns, with their epochs.
     pub fn sources_of(&self, node: NodeId) -> impl Iterator<Item = (&SourceId, Epoch)> {
-        self.assignments.iter().filter(move |(_, a)| a.node == Some(node)).map(|(source, a)| (source, a.epoch))
+        self.assignments
+            .iter()
+            .filter(move |(_, a)| a.node == Some(node))
+            .map(|(source, a)| (source, a.epoch))
     }
 
     /// The tasks that run on a source.
