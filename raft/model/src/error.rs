@@ -14,7 +14,7 @@ const CAUSE_BYTES_MAX: usize = 4096;
 
 /// A coded error. The code tells class, scope, level and policy (see [`codes::info`]).
 ///
-/// None of the texts may hold a password or a row value.
+/// The rare texts are boxed: errors are returned everywhere and should be small. None of the texts may hold a password or a row value.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct CodedError {
     /// Number from [`codes`].
@@ -22,15 +22,15 @@ pub struct CodedError {
     /// One sentence, lower case, no full stop.
     pub message: String,
     /// The table, source, task or setting it is about.
-    pub object: Option<String>,
+    pub object: Option<Box<str>>,
     /// Where in the stream (a [`crate::Location`] as text) or in a file (line and column).
-    pub location: Option<String>,
+    pub location: Option<Box<str>>,
     /// The statement that failed.
-    pub statement: Option<String>,
+    pub statement: Option<Box<str>>,
     /// The error below this one.
-    pub cause: Option<String>,
+    pub cause: Option<Box<str>>,
     /// What to do; when missing, the code's own advice is shown.
-    pub remedy: Option<String>,
+    pub remedy: Option<Box<str>>,
     /// Overrides the code's scope: database errors belong to the source or to the target.
     pub scope: Option<Scope>,
 }
@@ -53,35 +53,35 @@ impl CodedError {
     /// Names the object it is about.
     #[must_use]
     pub fn object(mut self, object: impl fmt::Display) -> Self {
-        self.object = Some(object.to_string());
+        self.object = Some(object.to_string().into());
         self
     }
 
     /// Says where.
     #[must_use]
     pub fn at(mut self, location: impl fmt::Display) -> Self {
-        self.location = Some(location.to_string());
+        self.location = Some(location.to_string().into());
         self
     }
 
     /// Shows the statement, cut when very long.
     #[must_use]
     pub fn statement(mut self, sql: impl fmt::Display) -> Self {
-        self.statement = Some(cut(sql.to_string(), STATEMENT_BYTES_MAX));
+        self.statement = Some(cut(sql.to_string(), STATEMENT_BYTES_MAX).into());
         self
     }
 
     /// Shows the error below.
     #[must_use]
     pub fn cause(mut self, cause: impl fmt::Display) -> Self {
-        self.cause = Some(cut(cause.to_string(), CAUSE_BYTES_MAX));
+        self.cause = Some(cut(cause.to_string(), CAUSE_BYTES_MAX).into());
         self
     }
 
     /// Says what to do.
     #[must_use]
     pub fn remedy(mut self, remedy: impl fmt::Display) -> Self {
-        self.remedy = Some(remedy.to_string());
+        self.remedy = Some(remedy.to_string().into());
         self
     }
 
@@ -110,10 +110,10 @@ impl CodedError {
         if let Some(location) = &self.location {
             // Callers that know both ends of the event spell them out themselves.
             let spelled = location.starts_with("startLocation:") || !location.contains("position:");
-            context.push(if spelled { location.clone() } else { format!("startLocation: [{location}]") });
+            context.push(if spelled { location.to_string() } else { format!("startLocation: [{location}]") });
         }
-        if let Some(object) = self.object.as_ref().filter(|object| !self.message.contains(object.as_str())) {
-            context.push(object.clone());
+        if let Some(object) = self.object.as_ref().filter(|object| !self.message.contains(&***object)) {
+            context.push(object.to_string());
         }
         if let Some(statement) = &self.statement {
             context.push(format!("origin SQL: [{statement}]"));
@@ -145,7 +145,7 @@ impl CodedError {
             scope: self.effective_scope().as_str().to_owned(),
             level: info.map_or(codes::Level::High, |info| info.level).as_str().to_owned(),
             message: self.full_message(),
-            raw_cause: self.cause.clone().unwrap_or_default(),
+            raw_cause: self.cause.as_deref().unwrap_or_default().to_owned(),
             workaround: self.workaround().to_owned(),
         }
     }

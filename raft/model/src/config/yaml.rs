@@ -30,6 +30,9 @@ pub(super) struct Node {
     size: usize,
 }
 
+/// Key and value of a map.
+type Entry = (Arc<Node>, Arc<Node>);
+
 #[derive(Debug)]
 pub(super) enum Kind {
     /// Nothing, `~` or `null`.
@@ -40,7 +43,7 @@ pub(super) enum Kind {
         plain: bool,
     },
     List(Vec<Arc<Node>>),
-    Map(Vec<(Arc<Node>, Arc<Node>)>),
+    Map(Vec<Entry>),
 }
 
 impl Node {
@@ -163,7 +166,7 @@ impl<'a> Builder<'a> {
                 (Kind::List(items), anchor)
             }
             Event::MappingStart(_, anchor, _) => {
-                let mut entries: Vec<(Arc<Node>, Arc<Node>)> = Vec::new();
+                let mut entries: Vec<Entry> = Vec::new();
                 loop {
                     match self.next()? {
                         (Event::MappingEnd, _) => break,
@@ -200,8 +203,8 @@ impl<'a> Builder<'a> {
 }
 
 /// Keys are texts and unique; `<<` takes over what is not given.
-fn check_keys(entries: Vec<(Arc<Node>, Arc<Node>)>) -> Result<Vec<(Arc<Node>, Arc<Node>)>, CodedError> {
-    let mut own: Vec<(Arc<Node>, Arc<Node>)> = Vec::with_capacity(entries.len());
+fn check_keys(entries: Vec<Entry>) -> Result<Vec<Entry>, CodedError> {
+    let mut own: Vec<Entry> = Vec::with_capacity(entries.len());
     let mut seen: HashMap<String, usize> = HashMap::new();
     let mut merged = Vec::new();
     for (key, value) in entries {
