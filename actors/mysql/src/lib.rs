@@ -1,1 +1,33 @@
-//! dmnode-mysql
+//! Talking to MySQL and MariaDB servers: connections, what a server can do, how tables look, the binlog as a
+//! stream of events, row values decoded from it and SQL literals made of them.
+//!
+//! Two things are done here ourselves although the driver offers them, because the driver's way loses or alters
+//! data: the event layer ([`binlog`]) and the row decoder ([`RowDecoder`]). The driver, `mysql_async`, serves
+//! [`Connection`].
+
+pub mod binlog;
+mod charset;
+mod connection;
+mod decode;
+mod error;
+mod literal;
+mod server;
+mod session;
+mod table;
+mod text_row;
+mod tls;
+mod value;
+
+pub use binlog::{
+    BinlogError, BinlogEvent, BinlogReader, BinlogStart, EventBody, EventHeader, GtidEvent, QueryEvent,
+    RowsEvent, RowsKind, TableMap,
+};
+pub use connection::{Connection, ExecSummary, RowStream};
+pub use decode::{DecodeError, RowDecoder, RowImages};
+pub use error::{MultiError, SqlError, SqlErrorKind};
+pub use literal::{write_ident, write_literal, write_string};
+pub use server::{ServerInfo, current_location, grants};
+pub use session::{DEFAULT_CONNECT_TIMEOUT, SessionOptions};
+pub use table::{ColumnInfo, ColumnType, ForeignKey, GeometryKind, KeyColumn, KeyInfo, TableInfo};
+pub use text_row::TextRow;
+pub use value::{Row, SmallText, Value};

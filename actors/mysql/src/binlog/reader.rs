@@ -1,0 +1,396 @@
+//! Asking a server for its binlog, and reading it.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use dmnode_model::{BinlogPosition, Endpoint, Flavor, GtidSet};
+use mysql_common::constants::CapabilityFlags;
+use thiserror::Error;
+use tokio::time::timeout;
+
+use super::{
+    client::{PacketStream, server_error},
+    cursor::Malformed,
+    event::{BinlogEvent, EventBody, EventHeader, FLAG_ARTIFICIAL, types},
+    gtid::encode_set,
+    parse::{CHECKSUM_LEN, HEADER_LEN, ParserState, checksum_holds},
+    payload::PayloadEvents,
+};
+use crate::{
+    connection::Connection,
+    error::{SqlError, SqlErrorKind},
+    server::{ServerInfo, load_collations},
+    session::{DEFAULT_CONNECT_TIMEOUT, SessionOptions},
+};
+
+/// A source without news says so this often.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// A source that says nothing for so long is taken for lost. Longer than several heartbeats: a busy server may
+/// be late with them.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+
+const COM_REGISTER_SLAVE: u8 = 0x15;
+const COM_BINLOG_DUMP: u8 = 0x12;
+const COM_BINLOG_DUMP_GTID: u8 = 0x1e;
+/// Of the GTID dump: start by the set, not by position.
+const FLAG_THROUGH_GTID: u16 = 0x04;
+/// Of MariaDB's dump: send the statements that rows come from too, so that no offset is skipped.
+const FLAG_SEND_ANNOTATE: u16 = 0x02;
+/// Offset of the first event in a file.
+const FIRST_EVENT: u64 = 4;
+/// `LOG_EVENT_BINLOG_IN_USE_F`: set in a file's first event as long as it is written to, and not in its checksum.
+const FLAG_IN_USE: u8 = 0x01;
+/// Where the flags are in a header.
+const FLAGS_OFFSET: usize = 17;
+
+/// Where to start reading.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BinlogStart {
+    /// With the event at this position.
+    Position(BinlogPosition),
+    /// With the first transaction that is not in this set.
+    Gtid(GtidSet),
+}
+
+/// Reading the binlog failed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum BinlogError {
+    /// The server refused, or the connection was lost.
+    #[error(transparent)]
+    Sql(#[from] SqlError),
+    /// An event is not what an event must be.
+    #[error("malformed event of type {event_type} at {file}:{pos}: {what}")]
+    Malformed {
+        /// Binlog file.
+        file: String,
+        /// Where the event starts in it.
+        pos: u64,
+        /// Its type number.
+        event_type: u8,
+        /// What is wrong.
+        what: String,
+    },
+    /// An event's bytes do not have the checksum they came with.
+    #[error("wrong checksum of the event of type {event_type} at {file}:{pos}")]
+    Checksum {
+        /// Binlog file.
+        file: String,
+        /// Where the event starts in it.
+        pos: u64,
+        /// Its type number.
+        event_type: u8,
+    },
+}
+
+/// ER_MASTER_FATAL_ERROR_READING_BINLOG: what a server answers when it cannot send what is asked for.
+const CANNOT_SEND: u16 = 1236;
+
+impl BinlogError {
+    /// True when reading again on a new connection may do better.
+    pub fn is_connection_lost(&self) -> bool {
+        match self {
+            Self::Sql(error) => error.is_connection_lost(),
+            // Bytes may have been damaged on the way: worth another look, but not many.
+            Self::Checksum { .. } => true,
+            Self::Malformed { .. } => false,
+        }
+    }
+
+    /// True when the source no longer has the binlog that was asked for, or never had it.
+    pub fn is_position_lost(&self) -> bool {
+        let Self::Sql(error) = self else { return false };
+        let message = error.message.to_ascii_lowercase();
+        match error.code() {
+            Some(CANNOT_SEND) => {
+                // The same number tells of other troubles, such as another reader with the same server id.
+                !message.contains("same server") && !message.contains("max_allowed_packet")
+            }
+            // MySQL and MariaDB on GTIDs that were purged or are unknown.
+            Some(1789 | 1950 | 1955) => true,
+            _ => false,
+        }
+    }
+}
+
+/// The binlog of a server, event by event.
+///
+/// [`BinlogReader::next`] may be cancelled at any time and called again without losing anything.
+#[derive(Debug)]
+pub struct BinlogReader {
+    stream: PacketStream,
+    state: ParserState,
+    payload: Option<(EventHeader, PayloadEvents)>,
+    file: Arc<str>,
+    /// End of the event that was read last. Offsets in headers have 32 bits; this has all.
+    pos: u64,
+    start_pos: u64,
+}
+
+impl BinlogReader {
+    /// Asks the server for its binlog. `server_id` must differ from that of the server and of everyone else who
+    /// reads from it.
+    ///
+    /// That the start does not exist is mostly not found out here but by the first [`BinlogReader::next`].
+    ///
+    /// # Errors
+    /// No connection, or the account may not read the binlog (REPLICATION SLAVE is missing).
+    pub async fn open(
+        endpoint: &Endpoint,
+        server: &ServerInfo,
+        server_id: u32,
+        start: BinlogStart,
+    ) -> Result<Self, BinlogError> {
+        // An ordinary session first: it can log in by every method, after which the server remembers the account.
+        let mut connection = Connection::connect(endpoint, &SessionOptions::default()).await?;
+        let collations = load_collations(&mut connection).await?;
+        let checksum = connection.query_one("SELECT @@GLOBAL.binlog_checksum").await?;
+        let checksum = checksum.and_then(|row| row.string(0)).unwrap_or_default();
+        connection.close().await;
+
+        let mut stream = PacketStream::connect(endpoint, DEFAULT_CONNECT_TIMEOUT).await?;
+        let period = HEARTBEAT.as_nanos();
+        stream
+            .query(&format!(
+                "SET @master_binlog_checksum = @@GLOBAL.binlog_checksum, \
+                 @source_binlog_checksum = @@GLOBAL.binlog_checksum, \
+                 @master_heartbeat_period = {period}, @source_heartbeat_period = {period}"
+            ))
+            .await?;
+        let mariadb = server.flavor == Flavor::Mariadb;
+        if mariadb {
+            // Without this the server hides GTIDs and rewrites events, some of them wrongly.
+            stream.query("SET @mariadb_slave_capability = 4").await?;
+        }
+        stream.command(&register(server_id)).await?;
+        let (file, pos) = match &start {
+            BinlogStart::Position(position) => (position.file.clone(), position.pos.max(FIRST_EVENT)),
+            BinlogStart::Gtid(_) => (String::new(), FIRST_EVENT),
+        };
+        match &start {
+            BinlogStart::Gtid(GtidSet::Mysql(set)) if !mariadb => {
+                stream.start(&dump_gtid(server_id, &encode_set(set))).await?;
+            }
+            BinlogStart::Gtid(set @ GtidSet::Mariadb(_)) if mariadb => {
+                stream.query(&format!("SET @slave_connect_state = '{set}'")).await?;
+                stream.query("SET @slave_gtid_strict_mode = 0").await?;
+                stream.query("SET @slave_gtid_ignore_duplicates = 0").await?;
+                stream.start(&dump(server_id, "", FIRST_EVENT as u32, FLAG_SEND_ANNOTATE)).await?;
+            }
+            BinlogStart::Gtid(_) => {
+                return Err(configuration("the GTID set is of another flavor than the server").into());
+            }
+            BinlogStart::Position(_) => {
+                let Ok(short) = u32::try_from(pos) else {
+                    return Err(configuration(
+                        "a binlog position above 4 GiB cannot be asked for; start by GTID set instead",
+                    )
+                    .into());
+                };
+                let flags = if mariadb { FLAG_SEND_ANNOTATE } else { 0 };
+                stream.start(&dump(server_id, &file, short, flags)).await?;
+            }
+        }
+        let checksum = checksum.eq_ignore_ascii_case("CRC32");
+        Ok(Self {
+            stream,
+            state: ParserState::new(checksum, mariadb, collations),
+            payload: None,
+            file: file.into(),
+            pos,
+            start_pos: pos,
+        })
+    }
+
+    /// The next event.
+    ///
+    /// # Errors
+    /// The connection is lost or silent for too long, the source cannot send what was asked for, or an event is
+    /// malformed. The reader cannot be used after an error.
+    pub async fn next(&mut self) -> Result<BinlogEvent, BinlogError> {
+        loop {
+            if let Some((outer, events)) = &mut self.payload {
+                let outer = *outer;
+                match events.next() {
+                    Ok(Some((header, body))) => {
+                        let parsed = self.state.parse(&header, &body);
+                        return self.event(header, parsed);
+                    }
+                    Ok(None) => self.payload = None,
+                    Err(error) => return Err(self.malformed(&outer, error)),
+                }
+                continue;
+            }
+            let packet = self.packet().await?;
+            if let Some(event) = self.packet_event(&packet)? {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// The position after the event that was read last.
+    pub fn position(&self) -> BinlogPosition {
+        BinlogPosition::new(self.file.as_ref(), self.pos)
+    }
+
+    async fn packet(&mut self) -> Result<Bytes, SqlError> {
+        loop {
+            let before = self.stream.received();
+            match timeout(SILENCE_MAX, self.stream.read_packet()).await {
+                Ok(packet) => return packet,
+                // A packet that is on its way, however slowly, is no silence.
+                Err(_) if self.stream.received() > before => {}
+                Err(_) => {
+                    return Err(SqlError::timeout(format!(
+                        "the source sent neither events nor heartbeats for {SILENCE_MAX:?}"
+                    )));
+                }
+            }
+        }
+    }
+
+    /// The event in a packet; `None` when it is a payload, whose events follow.
+    fn packet_event(&mut self, packet: &Bytes) -> Result<Option<BinlogEvent>, BinlogError> {
+        match packet.first() {
+            Some(0x00) => {}
+            Some(0xff) => return Err(server_error(packet, CapabilityFlags::CLIENT_PROTOCOL_41).into()),
+            Some(0xfe) if packet.len() < 9 => {
+                return Err(SqlError::connection_lost("the source ended the stream").into());
+            }
+            _ => return Err(SqlError::protocol("unexpected packet in the binlog stream").into()),
+        }
+        let event = packet.slice(1..);
+        let Ok(header) = EventHeader::parse(&event) else {
+            return Err(SqlError::protocol("packet is shorter than an event header").into());
+        };
+        self.place(&header);
+        if header.size as usize != event.len() {
+            let what = format!("header says {} bytes, packet has {}", header.size, event.len());
+            return Err(self.malformed(&header, Malformed::new(what)));
+        }
+        let body = self.checked_body(&header, &event)?;
+        if header.event_type == types::TRANSACTION_PAYLOAD {
+            let events = PayloadEvents::open(&body).map_err(|error| self.malformed(&header, error))?;
+            self.payload = Some((header, events));
+            return Ok(None);
+        }
+        let parsed = self.state.parse(&header, &body);
+        let event = self.event(header, parsed)?;
+        if let EventBody::Rotate { file, pos, .. } = &event.body {
+            self.file = file.as_str().into();
+            self.pos = *pos;
+        }
+        Ok(Some(event))
+    }
+
+    /// Works out the event's offsets.
+    fn place(&mut self, header: &EventHeader) {
+        let heartbeat = matches!(header.event_type, types::HEARTBEAT | types::HEARTBEAT_V2);
+        if header.log_pos == 0 || header.flags & FLAG_ARTIFICIAL != 0 || heartbeat {
+            self.start_pos = self.pos;
+            return;
+        }
+        // Files may exceed 4 GiB (a transaction is never split); offsets grow, so a fall is an overflow.
+        const WRAP: u64 = 1 << 32;
+        let mut end = (self.pos & !(WRAP - 1)) | u64::from(header.log_pos);
+        if end + WRAP / 2 < self.pos {
+            end += WRAP;
+        }
+        self.pos = end;
+        self.start_pos = end.saturating_sub(header.size.into());
+    }
+
+    /// The event's body, after its checksum was verified and cut off.
+    fn checked_body(&self, header: &EventHeader, event: &Bytes) -> Result<Bytes, BinlogError> {
+        let fail = |what: &str| Err(self.malformed(header, Malformed::new(what)));
+        let without = |tail: usize| event.slice(HEADER_LEN..event.len() - tail);
+        let fits = event.len() >= HEADER_LEN + CHECKSUM_LEN;
+        match header.event_type {
+            types::FORMAT_DESCRIPTION => {
+                // It always ends with the algorithm and room for a checksum, which is filled in if there is one.
+                if !fits {
+                    return fail("too short for a format description");
+                }
+                let body = without(CHECKSUM_LEN);
+                if body.last() == Some(&1) && !checksum_holds(event) {
+                    let mut quiet = event.to_vec();
+                    quiet[FLAGS_OFFSET] &= !FLAG_IN_USE;
+                    if !checksum_holds(&quiet) {
+                        return Err(self.wrong_checksum(header));
+                    }
+                }
+                Ok(body)
+            }
+            // Told before the file's format is known: with a checksum or without, as the server is set now.
+            types::ROTATE if header.log_pos == 0 || !self.state.described => {
+                Ok(if fits && checksum_holds(event) { without(CHECKSUM_LEN) } else { without(0) })
+            }
+            _ if !self.state.checksum => Ok(without(0)),
+            _ if !fits => fail("too short for a checksum"),
+            _ if checksum_holds(event) => Ok(without(CHECKSUM_LEN)),
+            _ => Err(self.wrong_checksum(header)),
+        }
+    }
+
+    fn event(
+        &self,
+        header: EventHeader,
+        parsed: Result<EventBody, Malformed>,
+    ) -> Result<BinlogEvent, BinlogError> {
+        let body = parsed.map_err(|error| self.malformed(&header, error))?;
+        let file = Arc::clone(&self.file);
+        Ok(BinlogEvent { header, file, start_pos: self.start_pos, end_pos: self.pos, body })
+    }
+
+    fn malformed(&self, header: &EventHeader, error: Malformed) -> BinlogError {
+        BinlogError::Malformed {
+            file: self.file.to_string(),
+            pos: self.start_pos,
+            event_type: header.event_type,
+            what: error.what,
+        }
+    }
+
+    fn wrong_checksum(&self, header: &EventHeader) -> BinlogError {
+        BinlogError::Checksum {
+            file: self.file.to_string(),
+            pos: self.start_pos,
+            event_type: header.event_type,
+        }
+    }
+}
+
+fn configuration(message: &str) -> SqlError {
+    SqlError::new(SqlErrorKind::Configuration, message)
+}
+
+/// Makes the reader show up among the server's replicas, by host `dmnode`.
+fn register(server_id: u32) -> Vec<u8> {
+    let mut out = vec![COM_REGISTER_SLAVE];
+    out.extend_from_slice(&server_id.to_le_bytes());
+    let host = b"dmnode";
+    out.push(host.len() as u8);
+    out.extend_from_slice(host);
+    // No user, no password, port 0, rank 0, source id 0.
+    out.extend_from_slice(&[0; 2 + 2 + 4 + 4]);
+    out
+}
+
+fn dump(server_id: u32, file: &str, pos: u32, flags: u16) -> Vec<u8> {
+    let mut out = vec![COM_BINLOG_DUMP];
+    out.extend_from_slice(&pos.to_le_bytes());
+    out.extend_from_slice(&flags.to_le_bytes());
+    out.extend_from_slice(&server_id.to_le_bytes());
+    out.extend_from_slice(file.as_bytes());
+    out
+}
+
+fn dump_gtid(server_id: u32, set: &[u8]) -> Vec<u8> {
+    let mut out = vec![COM_BINLOG_DUMP_GTID];
+    out.extend_from_slice(&FLAG_THROUGH_GTID.to_le_bytes());
+    out.extend_from_slice(&server_id.to_le_bytes());
+    out.extend_from_slice(&0u32.to_le_bytes());
+    out.extend_from_slice(&FIRST_EVENT.to_le_bytes());
+    out.extend_from_slice(&(set.len() as u32).to_le_bytes());
+    out.extend_from_slice(set);
+    out
+}

@@ -1,0 +1,209 @@
+//! Values and names as SQL text.
+//!
+//! Everything written here means the same whatever `sql_mode` says about backslashes (none is ever written
+//! outside hexadecimal) and double quotes (none is used), on a connection whose character set is utf8mb4 and
+//! whose time zone is UTC.
+//!
+//! Two values need a lenient `sql_mode`: a strict server refuses the empty error value of an ENUM (index 0), and
+//! zero dates when NO_ZERO_DATE is set.
+
+use std::io::Write;
+
+use crate::{
+    charset,
+    table::{ColumnInfo, ColumnType},
+    value::Value,
+};
+
+/// Appends an identifier in backticks.
+pub fn write_ident(name: &str, out: &mut Vec<u8>) {
+    out.push(b'`');
+    for byte in name.bytes() {
+        if byte == b'`' {
+            out.push(b'`');
+        }
+        out.push(byte);
+    }
+    out.push(b'`');
+}
+
+/// Appends a string literal for a utf8mb4 connection.
+pub fn write_string(text: &str, out: &mut Vec<u8>) {
+    write_text(text.as_bytes(), "utf8mb4", out);
+}
+
+/// Appends a value as it can stand in INSERT and in SET of UPDATE.
+///
+/// [`Value::Absent`] becomes `DEFAULT`, which is all a generated column accepts.
+pub fn write_literal(value: &Value, column: &ColumnInfo, out: &mut Vec<u8>) {
+    match value {
+        Value::Null => out.extend_from_slice(b"NULL"),
+        Value::Absent => out.extend_from_slice(b"DEFAULT"),
+        Value::Int(number) => write_display(number, out),
+        Value::UInt(number) | Value::Bit(number) | Value::Set(number) => write_display(number, out),
+        Value::Year(number) | Value::Enum(number) => write_display(number, out),
+        // All digits of the exact value: read as DOUBLE and made FLOAT, the same bits come out; and compared as
+        // DOUBLE, it equals the column.
+        Value::Float(number) => write_double(f64::from(*number), out),
+        Value::Double(number) => write_double(*number, out),
+        Value::Decimal(text) => out.extend_from_slice(text.as_bytes()),
+        Value::Date(text) | Value::Time(text) | Value::DateTime(text) | Value::Timestamp(text) => {
+            out.push(b'\'');
+            out.extend_from_slice(text.as_bytes());
+            out.push(b'\'');
+        }
+        Value::Json(text) => write_text(text, "utf8mb4", out),
+        Value::Bytes(bytes) => match &column.charset {
+            Some(charset) if charset != "binary" => write_text(bytes, charset, out),
+            _ => write_hex(bytes, out),
+        },
+    }
+}
+
+/// Appends a condition that is true for exactly this value, byte for byte, not only equal by the collation. For
+/// finding rows of tables without a key; an index can be used as far as the type allows.
+pub fn write_exact_match(value: &Value, column: &ColumnInfo, out: &mut Vec<u8>) {
+    write_ident(&column.name, out);
+    match value {
+        Value::Null => out.extend_from_slice(b" IS NULL"),
+        Value::Json(_) if column.data_type == ColumnType::Json => {
+            out.extend_from_slice(b" = CAST(");
+            write_literal(value, column, out);
+            out.extend_from_slice(b" AS JSON)");
+        }
+        Value::Bytes(bytes) if column.charset.as_deref().is_some_and(|charset| charset != "binary") => {
+            out.extend_from_slice(b" = ");
+            write_literal(value, column, out);
+            out.extend_from_slice(b" AND CAST(");
+            write_ident(&column.name, out);
+            out.extend_from_slice(b" AS BINARY) = ");
+            write_hex(bytes, out);
+        }
+        Value::Json(bytes) => {
+            out.extend_from_slice(b" = ");
+            write_literal(value, column, out);
+            out.extend_from_slice(b" AND CAST(");
+            write_ident(&column.name, out);
+            out.extend_from_slice(b" AS BINARY) = ");
+            write_hex(bytes, out);
+        }
+        value => {
+            out.extend_from_slice(b" = ");
+            write_literal(value, column, out);
+        }
+    }
+}
+
+/// Text in a character set: quoted where the server reads the same characters from our connection's UTF-8, and
+/// as hexadecimal with the character set's name where it would not.
+fn write_text(bytes: &[u8], charset: &str, out: &mut Vec<u8>) {
+    let plain = charset::is_utf8(charset) || (charset::is_ascii_superset(charset) && bytes.is_ascii());
+    // Whether a backslash escapes depends on sql_mode.
+    if plain && !bytes.contains(&b'\\') {
+        out.reserve(bytes.len() + 2);
+        out.push(b'\'');
+        let mut rest = bytes;
+        while let Some(at) = rest.iter().position(|byte| *byte == b'\'') {
+            out.extend_from_slice(&rest[..=at]);
+            out.push(b'\'');
+            rest = &rest[at + 1..];
+        }
+        out.extend_from_slice(rest);
+        out.push(b'\'');
+        return;
+    }
+    out.push(b'_');
+    out.extend_from_slice(charset.as_bytes());
+    out.push(b' ');
+    write_hex(bytes, out);
+}
+
+fn write_hex(bytes: &[u8], out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.reserve(bytes.len() * 2 + 3);
+    out.extend_from_slice(b"x'");
+    out.extend(
+        bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]),
+    );
+    out.push(b'\'');
+}
+
+/// The shortest digits that read back as the same number, with an exponent, so that the literal is a DOUBLE.
+fn write_double(number: f64, out: &mut Vec<u8>) {
+    // Writing to a vector cannot fail.
+    let _ = write!(out, "{number:e}");
+}
+
+fn write_display(number: impl std::fmt::Display, out: &mut Vec<u8>) {
+    let _ = write!(out, "{number}");
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn column(charset: Option<&str>, type_text: &str) -> ColumnInfo {
+        ColumnInfo {
+            name: "c`1".into(),
+            ordinal: 1,
+            data_type: ColumnType::parse(type_text),
+            unsigned: false,
+            nullable: true,
+            charset: charset.map(str::to_owned),
+            collation: None,
+            generated: false,
+            invisible: false,
+            auto_increment: false,
+            compressed: false,
+            column_type_text: type_text.into(),
+        }
+    }
+
+    fn literal(value: &Value, charset: Option<&str>) -> String {
+        let mut out = Vec::new();
+        write_literal(value, &column(charset, "varchar(10)"), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn bytes(bytes: &'static [u8]) -> Value {
+        Value::Bytes(Bytes::from_static(bytes))
+    }
+
+    #[test]
+    fn text_is_quoted_only_where_that_is_safe() {
+        assert_eq!(literal(&bytes(b"it''s"), Some("utf8mb4")), "'it''''s'");
+        assert_eq!(literal(&bytes("ä".as_bytes()), Some("utf8mb3")), "'ä'");
+        assert_eq!(literal(&bytes(b"\\"), Some("utf8mb4")), "_utf8mb4 x'5c'");
+        assert_eq!(literal(&bytes(b"abc"), Some("latin1")), "'abc'");
+        assert_eq!(literal(&bytes(b"\xe4"), Some("latin1")), "_latin1 x'e4'");
+        assert_eq!(literal(&bytes(b"a"), Some("utf16")), "_utf16 x'61'");
+        assert_eq!(literal(&bytes(b"abc"), Some("swe7")), "_swe7 x'616263'");
+        assert_eq!(literal(&bytes(b"abc"), None), "x'616263'");
+        assert_eq!(literal(&bytes(b""), None), "x''");
+    }
+
+    #[test]
+    fn numbers_keep_their_bits() {
+        for number in [0.1f32, f32::MAX, f32::MIN_POSITIVE, 1.0e-45, -0.0, 16_777_216.0, 3.3e33] {
+            let text = literal(&Value::Float(number), None);
+            let read: f64 = text.parse().unwrap();
+            assert_eq!((read as f32).to_bits(), number.to_bits(), "{text}");
+            assert!(text.contains('e'));
+        }
+        for number in [0.1f64, f64::MAX, 5e-324, -0.0, 1e22, 123_456_789.123_456_79] {
+            let text = literal(&Value::Double(number), None);
+            assert_eq!(text.parse::<f64>().unwrap().to_bits(), number.to_bits(), "{text}");
+        }
+        assert_eq!(literal(&Value::UInt(u64::MAX), None), "18446744073709551615");
+        assert_eq!(literal(&Value::Int(i64::MIN), None), "-9223372036854775808");
+    }
+
+    #[test]
+    fn a_match_is_exact() {
+        let mut out = Vec::new();
+        write_exact_match(&bytes(b"a"), &column(Some("latin1"), "char(3)"), &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), "`c``1` = 'a' AND CAST(`c``1` AS BINARY) = x'61'");
+    }
+}
