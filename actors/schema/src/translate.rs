@@ -7,6 +7,7 @@
 mod clauses;
 mod collation;
 mod columns;
+mod reserved;
 mod shape;
 mod to_mariadb;
 mod to_mysql;
@@ -71,6 +72,7 @@ pub fn translate(
         to_version,
     };
     work.drop_algorithm_and_lock();
+    reserved::run(&mut work);
     match to {
         Flavor::Mariadb => to_mariadb::run(&mut work),
         Flavor::Mysql => to_mysql::run(&mut work),
@@ -81,6 +83,7 @@ pub fn translate(
     let Work { edits, prelude, notes, .. } = work;
     // A statement without any difference stays byte for byte, comments included.
     let sql = if edits.is_empty() && !changes_meaning(sql, mode) { sql.to_owned() } else { edits.apply() };
+    let sql = if is_empty_alter_database(&sql, mode) { "DO 0".to_owned() } else { sql };
     Ok(Translated { sql, prelude, notes })
 }
 
@@ -94,6 +97,12 @@ fn unwrap_executed_comments(sql: &str, mode: SqlMode) -> String {
         }
     }
     edits.apply()
+}
+
+/// No option of an `ALTER DATABASE` is left. Servers refuse the empty statement; one without effect stands for it.
+fn is_empty_alter_database(sql: &str, mode: SqlMode) -> bool {
+    let tokens = Tokens::of(sql, mode);
+    tokens.is(0, "ALTER") && tokens.is_any(1, &["DATABASE", "SCHEMA"]) && tokens.len() <= 3
 }
 
 fn changes_meaning(sql: &str, mode: SqlMode) -> bool {

@@ -168,17 +168,17 @@ pub(super) fn run(work: &mut Work<'_, '_>) -> Result<(), CodedError> {
             check_charset(work, charset)?;
         }
     }
-    let mut regions: Vec<(Range<usize>, bool)> = work.shape.columns.iter().map(|c| (c.body.clone(), true)).collect();
+    let mut regions: Vec<Range<usize>> = work.shape.columns.iter().map(|c| c.body.clone()).collect();
     let options = |p: &&super::shape::Part| p.kind == PartKind::Options;
     let has_collate = |range: &Range<usize>| {
         outside_parens(work.tokens, range.clone()).iter().any(|i| work.tokens.is(*i, "COLLATE"))
     };
     let option_parts: Vec<Range<usize>> = work.shape.parts.iter().filter(options).map(|p| p.tokens.clone()).collect();
     if !option_parts.iter().any(has_collate) {
-        regions.extend(option_parts.into_iter().map(|r| (r, false)));
+        regions.extend(option_parts);
     }
-    for (region, is_column) in regions {
-        spell_default_out(work, region, is_column);
+    for region in regions {
+        spell_default_out(work, region);
     }
     Ok(())
 }
@@ -225,9 +225,10 @@ fn check_charset(work: &Work<'_, '_>, at: usize) -> Result<(), CodedError> {
 }
 
 /// `CHARSET=utf8mb4` alone means `utf8mb4_0900_ai_ci` to MySQL and `utf8mb4_general_ci` to MariaDB.
-fn spell_default_out(work: &mut Work<'_, '_>, region: Range<usize>, is_column: bool) {
+fn spell_default_out(work: &mut Work<'_, '_>, region: Range<usize>) {
     let outside = outside_parens(work.tokens, region);
-    if outside.iter().any(|i| work.tokens.is(*i, "COLLATE")) {
+    // `CHARACTER SET utf8mb4 BINARY` is `utf8mb4_bin` to both.
+    if outside.iter().any(|i| work.tokens.is_any(*i, &["COLLATE", "BINARY"])) {
         return;
     }
     let charsets: Vec<usize> = outside.iter().filter_map(|i| charset_at(work, *i)).collect();
@@ -240,7 +241,7 @@ fn spell_default_out(work: &mut Work<'_, '_>, region: Range<usize>, is_column: b
             Flavor::Mariadb => "utf8mb4_general_ci",
         };
         let (name, note) = translate_collation(default, work.from, work.to, work.to_version);
-        work.insert_after(at, if is_column { format!(" COLLATE {name}") } else { format!(" COLLATE={name}") });
+        work.insert_after(at, format!(" COLLATE {name}"));
         if let Some(note) = note {
             work.note(note);
         }

@@ -54,12 +54,12 @@ fn mysql_to_mariadb() {
             "CREATE DATABASE `d` /*!40100 DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci */ /*!80016 DEFAULT ENCRYPTION='N' */",
             "CREATE DATABASE `d` DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_uca1400_nopad_ai_ci",
         ),
-        ("CREATE DATABASE d CHARSET utf8mb4", "CREATE DATABASE d CHARSET utf8mb4 COLLATE=utf8mb4_uca1400_nopad_ai_ci"),
+        ("CREATE DATABASE d CHARSET utf8mb4", "CREATE DATABASE d CHARSET utf8mb4 COLLATE utf8mb4_uca1400_nopad_ai_ci"),
         (
             "CREATE TABLE t (a char(3) CHARACTER SET utf8mb4, b char(3) AS (cast(a as char charset utf8mb4)) STORED) DEFAULT CHARSET=utf8mb4",
-            "CREATE TABLE t (a char(3) CHARACTER SET utf8mb4 COLLATE utf8mb4_uca1400_nopad_ai_ci, b char(3) AS (cast(a as char charset utf8mb4)) STORED) DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_uca1400_nopad_ai_ci",
+            "CREATE TABLE t (a char(3) CHARACTER SET utf8mb4 COLLATE utf8mb4_uca1400_nopad_ai_ci, b char(3) AS (cast(a as char charset utf8mb4)) STORED) DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_uca1400_nopad_ai_ci",
         ),
-        ("ALTER TABLE t CONVERT TO CHARACTER SET utf8mb4", "ALTER TABLE t CONVERT TO CHARACTER SET utf8mb4 COLLATE=utf8mb4_uca1400_nopad_ai_ci"),
+        ("ALTER TABLE t CONVERT TO CHARACTER SET utf8mb4", "ALTER TABLE t CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_uca1400_nopad_ai_ci"),
         ("ALTER TABLE t ADD a INT, ALGORITHM=INSTANT, LOCK=NONE", "ALTER TABLE t ADD a INT"),
         ("ALTER TABLE t ADD algorithm INT, DROP lock_a", "ALTER TABLE t ADD algorithm INT, DROP lock_a"),
         ("CREATE INDEX `lock` ON t (a) INVISIBLE ALGORITHM=INPLACE LOCK NONE", "CREATE INDEX `lock` ON t (a) IGNORED"),
@@ -67,6 +67,9 @@ fn mysql_to_mariadb() {
         ("ALTER TABLE t ADD b INT AS (j->'$.a'), ADD c CHAR(9) AS (j->>\"$.b\")", "ALTER TABLE t ADD b INT AS (JSON_EXTRACT(j,'$.a')), ADD c CHAR(9) AS (JSON_UNQUOTE(JSON_EXTRACT(j,\"$.b\")))"),
         ("CREATE TABLE t (a text, FULLTEXT KEY f (a) /*!50100 WITH PARSER `ngram` */ )", "CREATE TABLE t (a text, FULLTEXT KEY f (a))"),
         ("CREATE TABLE t (a int)\n/*!50100 PARTITION BY RANGE (a)\n(PARTITION p VALUES LESS THAN (1) ENGINE = InnoDB) */", "CREATE TABLE t (a int) PARTITION BY RANGE (a) (PARTITION p VALUES LESS THAN (1) ENGINE = InnoDB)"),
+        ("ALTER TABLE t CHANGE a a CHAR(3) CHARACTER SET utf8mb4 BINARY", "ALTER TABLE t CHANGE a a CHAR(3) CHARACTER SET utf8mb4 BINARY"),
+        ("ALTER DATABASE d DEFAULT ENCRYPTION='Y' READ ONLY=1", "DO 0"),
+        ("ALTER TABLE t ADD returning INT AFTER offset, ADD KEY (x, offset(3))", "ALTER TABLE t ADD `returning` INT AFTER `offset`, ADD KEY (x, `offset`(3))"),
         ("ALTER TABLE t ADD COLUMN (a INT VISIBLE, b JSON), ENCRYPTION='N'", "ALTER TABLE t ADD COLUMN (a INT, b JSON)"),
     ];
     for (sql, expected) in cases {
@@ -77,7 +80,7 @@ fn mysql_to_mariadb() {
 #[test]
 fn mariadb_to_mysql() {
     let cases = [
-        ("CREATE TABLE t (a int) DEFAULT CHARSET=utf8mb4", "CREATE TABLE t (a int) DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci"),
+        ("CREATE TABLE t (a int) DEFAULT CHARSET=utf8mb4", "CREATE TABLE t (a int) DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_general_ci"),
         (
             "CREATE TABLE t (a varchar(9) /*M!100301 COMPRESSED*/ DEFAULT NULL, b text COMPRESSED=zlib NOT NULL) ENGINE=Aria PAGE_CHECKSUM=1 TRANSACTIONAL=1 ROW_FORMAT=PAGE",
             "CREATE TABLE t (a varchar(9) DEFAULT NULL, b text NOT NULL) ENGINE=InnoDB",
@@ -98,6 +101,8 @@ fn mariadb_to_mysql() {
         ("SET STATEMENT max_statement_time=0 FOR DROP TABLE t NOWAIT", "DROP TABLE t"),
         ("CREATE TABLE t (a int) `PAGE_COMPRESSED`='ON' COMMENT='x'", "CREATE TABLE t (a int) COMMENT='x'"),
         ("CREATE DATABASE d COMMENT 'x'", "CREATE DATABASE d"),
+        ("CREATE TABLE t (rank INT, KEY rank (rank), `groups` INT)", "CREATE TABLE t (`rank` INT, KEY rank (`rank`), `groups` INT)"),
+        ("ALTER TABLE t DROP rows, CHANGE COLUMN row `row2` INT, ALTER KEY k IGNORED", "ALTER TABLE t DROP `rows`, CHANGE COLUMN `row` `row2` INT, ALTER INDEX k INVISIBLE"),
         ("RENAME TABLE IF EXISTS a NOWAIT TO b", "RENAME TABLE a TO b"),
         ("ALTER TABLE t ALTER c SET DEFAULT uuid()", "ALTER TABLE t ALTER c SET DEFAULT (uuid())"),
     ];

@@ -297,6 +297,9 @@ fn constraint_name(work: &mut Work<'_, '_>, part: &Range<usize>) {
 }
 
 fn action(work: &mut Work<'_, '_>, part: &Range<usize>) {
+    if work.tokens.are(part.start, &["ALTER", "KEY"]) {
+        work.replace(part.start + 1..part.start + 2, "INDEX");
+    }
     for i in outside_parens(work.tokens, part.clone()) {
         if work.tokens.is_any(part.start + 1, &["INDEX", "KEY"]) && work.tokens.is(part.start, "ALTER") {
             visibility(work, i);
