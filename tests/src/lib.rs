@@ -7,6 +7,7 @@
 //! - [`files`]: the source and task files, as a user of DM writes them.
 //! - [`chaos`]: the fault proxy and the workload as processes.
 //! - [`compare`]: a comparison of rows that shares no code with `dmnode ctl diff`.
+//! - [`types`]: a table with a column of every common type.
 //! - [`wait`]: bounded waiting.
 
 pub mod chaos;
@@ -15,5 +16,6 @@ pub mod compare;
 pub mod files;
 pub mod process;
 pub mod server;
+pub mod types;
 pub mod wait;
 pub mod workspace;

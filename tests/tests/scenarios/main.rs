@@ -1,4 +1,18 @@
 //! Scenarios on real servers and real `dmnode` processes. Names say the topic; those that close a frequent question start
-//! with its id (`f12_…`).
+//! with its id (`f12_…`). Each reads as a sequence of phases; each owns its schemas, sources, tasks and meta schema, the
+//! servers may be shared.
 
+mod bad_inputs;
+mod control;
+mod ddl;
+mod deaths;
+mod differences;
+mod faq;
 mod fixtures;
+mod kills;
+mod lost_answers;
+mod memory;
+mod pairs;
+mod selection;
+mod stages;
+mod tidy;
