@@ -2,9 +2,48 @@
 
 use dmnode_model::config::SubtaskConfig;
 use dmnode_model::error::CodedError;
+use dmnode_model::ids::quote_ident;
+use dmnode_mysql::{Connection, SessionOptions};
+
+use crate::progress::table_name;
+use crate::target::target_error;
+
+/// Suffixes of the tables of dmnode and of DM.
+const SUFFIXES: [&str; 12] = [
+    "dmnode_progress",
+    "dmnode_chunk",
+    "dmnode_ddl",
+    "syncer_checkpoint",
+    "loader_checkpoint",
+    "lightning_checkpoint_list",
+    "onlineddl",
+    "syncer_sharding_meta",
+    "validator_checkpoint",
+    "validator_pending_change",
+    "validator_error_change",
+    "validator_table_status",
+];
 
 /// Removes everything dmnode and DM keep in the target for this subtask's task (`start-task --remove-meta`).
 pub async fn remove_meta(subtask: &SubtaskConfig) -> Result<(), CodedError> {
-    let _ = subtask;
-    todo!()
+    let mut conn = Connection::connect(&subtask.target, &SessionOptions::default())
+        .await
+        .map_err(|error| target_error(&error))?;
+    let tables: Vec<String> =
+        SUFFIXES.iter().map(|suffix| table_name(&subtask.meta_schema, &subtask.task, suffix)).collect();
+    let statements = [
+        format!("DROP TABLE IF EXISTS {}", tables.join(", ")),
+        format!("DROP DATABASE IF EXISTS {}", quote_ident(&format!("{}_{}", subtask.meta_schema, subtask.task))),
+    ];
+    for sql in statements {
+        if let Err(error) = conn.execute(&sql).await {
+            // Without the meta schema there is nothing to remove; servers differ in how they say so.
+            if error.code() == Some(1049) {
+                continue;
+            }
+            return Err(target_error(&error).object(quote_ident(&subtask.meta_schema)).statement(sql));
+        }
+    }
+    conn.close().await;
+    Ok(())
 }

@@ -1,9 +1,68 @@
 //! Continuous replication: the source's transactions, whole and in order of their conflicts, into the target.
+//!
+//! ```text
+//! reader → assemble → filter, route, decode (tables) → schedule (write_set, scheduler) → appliers → target
+//! ```
+//!
+//! One task reads and hands out ([`stream`]); each applier merges what has arrived and applies it in one target
+//! transaction together with its progress row ([`applier`]). What cannot be done in parallel (DDL, transactions too
+//! large for memory) waits for a barrier and runs on applier 0 ([`ddl_run`], [`large`]).
 
+mod applier;
+mod assemble;
+mod change;
+mod checkpoint;
+mod compact;
+mod coordinator;
+mod ddl;
+mod ddl_run;
+mod lag;
+mod large;
+mod reader;
+mod report;
+mod scheduler;
+mod start;
+mod statement;
+mod stream;
+mod table;
+mod tables;
+mod write_set;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dmnode_model::Location;
+use dmnode_model::codes;
 use dmnode_model::config::{SourceConfig, SubtaskConfig};
-use dmnode_model::position::Location;
+use dmnode_model::error::CodedError;
+use dmnode_model::status::UnitType;
+use dmnode_mysql::{Connection, ServerInfo, SessionOptions};
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
-use crate::unit::{UnitContext, UnitResult};
+use applier::{Applier, BATCH_ROWS};
+use assemble::Assembler;
+use checkpoint::Checkpoint;
+use coordinator::Shared;
+use ddl_run::DdlLog;
+use reader::Reader;
+use scheduler::Scheduler;
+use statement::Dialect;
+use stream::{Halt, Open, Stream};
+use tables::{Scope, Tables, logs_foreign_key_actions};
+
+use crate::load::ChunkFilter;
+use crate::progress::{ApplierBook, ProgressStore, TargetSpec, Watermark, Window};
+use crate::target::ApplyError;
+use crate::unit::{UnitContext, UnitDone, UnitResult};
+
+/// Most appliers; more than this only costs connections.
+const APPLIERS_MAX: usize = 64;
+/// About how large a packet of statements becomes.
+const PACKET_BYTES: usize = 512 << 10;
+/// How long what is in flight may take when the unit is asked to stop.
+const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
 /// What a sync unit has to do.
 #[derive(Clone)]
@@ -18,6 +77,168 @@ pub struct SyncSpec {
 
 /// Replicates until cancelled, or until `spec.until` is reached.
 pub async fn run(ctx: UnitContext, spec: SyncSpec) -> UnitResult {
-    let _ = (ctx, spec);
-    todo!()
+    let abort = CancellationToken::new();
+    let _ends = abort.clone().drop_guard();
+    match Box::pin(run_until_halt(&ctx, &spec, &abort)).await {
+        Halt::Cancelled => Ok(UnitDone::Cancelled),
+        Halt::Finished => Ok(UnitDone::Finished),
+        Halt::Failed(error) => Err(*error),
+    }
+}
+
+async fn run_until_halt(ctx: &UnitContext, spec: &SyncSpec, abort: &CancellationToken) -> Halt {
+    // Preparing has nothing to be drained: a cancel simply ends it.
+    let prepared = tokio::select! {
+        biased;
+        () = ctx.cancel.cancelled() => return Halt::Cancelled,
+        prepared = Box::pin(prepare(ctx, spec, abort)) => prepared,
+    };
+    let (mut stream, mut tasks) = match prepared {
+        Ok(prepared) => prepared,
+        Err(halt) => return halt,
+    };
+    let halt = stream.run().await;
+    ctx.heartbeat.beat();
+    let halt = match halt {
+        Halt::Failed(error) => Halt::Failed(error),
+        well @ (Halt::Cancelled | Halt::Finished) => match stream.drain(DRAIN_LIMIT).await {
+            Ok(()) => well,
+            Err(Halt::Failed(error)) => Halt::Failed(error),
+            Err(Halt::Cancelled | Halt::Finished) => Halt::Cancelled,
+        },
+    };
+    // Appliers end by themselves when their queues are closed; a failed unit's are not waited for long.
+    stream.queues.clear();
+    stream.shared.failed.cancel();
+    abort.cancel();
+    let ended = tokio::time::timeout(DRAIN_LIMIT, async { while tasks.join_next().await.is_some() {} }).await;
+    if ended.is_err() {
+        tasks.abort_all();
+    }
+    if let Halt::Failed(error) = &halt {
+        tracing::warn!(task = %ctx.task, source = %ctx.source, error = %error, "replication stopped");
+    }
+    halt
+}
+
+async fn prepare(
+    ctx: &UnitContext,
+    spec: &SyncSpec,
+    abort: &CancellationToken,
+) -> Result<(Stream, JoinSet<()>), Halt> {
+    let subtask = &spec.subtask;
+    let scope = Scope::new(subtask)?;
+    let store = ProgressStore::open(TargetSpec {
+        endpoint: subtask.target.clone(),
+        meta_schema: subtask.meta_schema.clone(),
+        task: subtask.task.clone(),
+        source: subtask.source_id.clone(),
+        epoch: ctx.epoch,
+        cluster_id: ctx.cluster_id.clone(),
+        abort: abort.clone(),
+    })
+    .await?;
+    let store = Arc::new(store);
+    let count = subtask.sync.worker_count.clamp(1, APPLIERS_MAX);
+    let taken = store.take_over(u32::try_from(count).unwrap_or(1)).await?;
+    ctx.heartbeat.beat();
+
+    let mut source = connect_source(spec).await?;
+    let info = ServerInfo::probe(&mut source).await.map_err(|error| source_error(spec, &error))?;
+    let logs_actions =
+        logs_foreign_key_actions(&mut source, info.flavor).await.map_err(|error| source_error(spec, &error))?;
+    let mut conn = store.connect().await?;
+    let filter =
+        ChunkFilter::load(&mut conn, &subtask.meta_schema, &subtask.task, &subtask.source_id, info.flavor).await?;
+    conn.close().await;
+
+    let (number, location) = match taken.watermark {
+        Some(watermark) => (watermark.number, watermark.location),
+        None => (0, start::location(spec, filter.as_ref(), &mut source, &info).await?),
+    };
+    let location = start::complete(location, &mut source, &info, spec.source.enable_gtid).await;
+    tracing::info!(
+        task = %subtask.task, source = %subtask.source_id, epoch = ctx.epoch.0, generation = ctx.generation,
+        location = %change::describe_location(&location), appliers = count, "replication starts"
+    );
+    let ddl = DdlLog::open(&store, &subtask.meta_schema, &subtask.task, &subtask.source_id).await?;
+    let filter = filter.filter(|filter| !filter.is_passed(&location));
+    let reader = Reader::open(&spec.source.from, info.clone(), &location, spec.source.enable_gtid).await?;
+
+    let window = Window::new(Watermark { number, location }, taken.applied);
+    let books: Vec<ApplierBook> = (0..count).map(|index| ApplierBook::new(index, &window)).collect();
+    let shared = Arc::new(Shared::new(window, count, ctx.heartbeat.clone()));
+    let target = store.server().clone();
+    let dialect = Dialect {
+        modern_mysql: !target.is_mariadb() && target.version >= (8, 0, 20),
+        packet_limit: PACKET_BYTES.min(usize::try_from(target.max_allowed_packet / 2).unwrap_or(PACKET_BYTES)),
+    };
+    let batch_rows = if subtask.sync.batch_given { subtask.sync.batch.max(1) } else { BATCH_ROWS };
+    let mut tasks = JoinSet::new();
+    let (mut appliers, mut queues) = (Vec::new(), Vec::new());
+    for (index, (conn, book)) in taken.appliers.into_iter().zip(books).enumerate() {
+        let checkpoint = (index == 0).then(|| {
+            let every = subtask.sync.checkpoint_flush_interval;
+            Checkpoint::new(store.table("syncer_checkpoint"), subtask.source_id.clone(), every)
+        });
+        let applier = Arc::new(Mutex::new(Applier { conn, book, dialect, checkpoint }));
+        let (sender, queue) = mpsc::unbounded_channel();
+        let shared_by_task = Arc::clone(&shared);
+        let own = Arc::clone(&applier);
+        tasks.spawn(async move {
+            let guard = FailOnPanic(Arc::clone(&shared_by_task));
+            applier::run(index, own, queue, shared_by_task, batch_rows).await;
+            std::mem::drop(guard);
+        });
+        appliers.push(applier);
+        queues.push(sender);
+    }
+    report::watch_source(&mut tasks, Arc::clone(&shared), spec.source.from.clone(), source, info);
+    ctx.status.enter(UnitType::Sync, report::report(Arc::clone(&shared)));
+    let stream = Stream {
+        ctx: ctx.clone(),
+        shared,
+        appliers,
+        queues,
+        scheduler: Scheduler::new(),
+        scope,
+        tables: Tables::new(store, logs_actions),
+        filter,
+        assembler: Assembler::new(),
+        reader,
+        target,
+        ddl,
+        until: spec.until.clone(),
+        open: Open::default(),
+    };
+    Ok((stream, tasks))
+}
+
+/// A panic of an applier must not leave the stream waiting for it.
+struct FailOnPanic(Arc<Shared>);
+
+impl Drop for FailOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(CodedError::new(codes::SYNCER_UNIT_PANIC, "an applier panicked"));
+        }
+    }
+}
+
+async fn connect_source(spec: &SyncSpec) -> Result<Connection, CodedError> {
+    let options = SessionOptions { time_zone: Some("+00:00".into()), ..SessionOptions::default() };
+    Connection::connect(&spec.source.from, &options).await.map_err(|error| source_error(spec, &error))
+}
+
+fn source_error(spec: &SyncSpec, error: &dmnode_mysql::SqlError) -> CodedError {
+    let code = if error.is_connection_lost() { codes::SOURCE_CONNECTION } else { codes::DB_QUERY_FAILED };
+    CodedError::new(code, "the source cannot be asked")
+        .object(format!("{}:{}", spec.source.from.host, spec.source.from.port))
+        .cause(error)
+}
+
+impl From<ApplyError> for CodedError {
+    fn from(error: ApplyError) -> Self {
+        error.into_coded()
+    }
 }

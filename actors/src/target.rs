@@ -302,7 +302,7 @@ impl ApplierConnection {
     /// A usable connection, made anew when there is none. The former one is killed first, so that what it had
     /// begun is rolled back and its locks are free.
     async fn ready(&mut self) -> Result<&mut Connection, ApplyError> {
-        let usable = self.conn.take().filter(|conn| !conn.is_broken());
+        let usable = self.conn.take().filter(|conn| !conn.is_closed());
         let conn = match usable {
             Some(conn) => conn,
             None => {
@@ -334,18 +334,73 @@ impl ApplierConnection {
     /// intent, because that one may have been killed by a successor.
     pub(crate) fn same_connection(&mut self) -> Result<&mut Connection, ApplyError> {
         match self.conn.as_mut() {
-            Some(conn) if !conn.is_broken() => Ok(conn),
+            Some(conn) if !conn.is_closed() => Ok(conn),
             _ => Err(SqlError::connection_lost("the connection was lost before the statement was sent").into()),
+        }
+    }
+
+    /// After a loss: waits for the target, and makes sure that what the lost connection was doing has ended.
+    pub(crate) async fn replace(&mut self) -> Result<(), ApplyError> {
+        self.conn = None;
+        let former = self.last_id.take();
+        let started = Instant::now();
+        let mut back_off = BACK_OFF_FIRST;
+        loop {
+            let result = match self.shared.connect().await {
+                Ok(mut conn) => {
+                    let gone = match former {
+                        Some(id) => self.shared.kill(&mut conn, id).await,
+                        None => true,
+                    };
+                    self.last_id = Some(conn.id());
+                    self.conn = Some(conn);
+                    if gone { Ok(()) } else { Err(SqlError::connection_lost("the lost connection lives on")) }
+                }
+                Err(error) => Err(error),
+            };
+            match result {
+                Ok(()) => return Ok(()),
+                Err(error) if error.is_connection_lost() && started.elapsed() < RECONNECT_LIMIT => {
+                    self.pause(&mut back_off).await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 
     /// Gives the connection up; the next use makes a new one with a clean session.
     pub(crate) fn discard(&mut self) {
         self.conn = None;
+        self.last_id = None;
+    }
+
+    /// What makes the statement for [`TargetTransaction::set_progress`] in the transaction that comes next.
+    pub(crate) fn progress_template(&self) -> ProgressTemplate {
+        ProgressTemplate {
+            shared: Arc::clone(&self.shared),
+            index: self.index,
+            token: self.token,
+            sequence: self.sequence + 1,
+        }
     }
 
     /// `BEGIN` and the compare-and-set.
     fn begin_sql(&self, update: &ProgressUpdate) -> Vec<u8> {
         self.shared.begin_sql(self.index, self.token, self.sequence, update)
+    }
+}
+
+/// Changes the progress row inside a transaction that has raised its sequence already.
+pub(crate) struct ProgressTemplate {
+    shared: Arc<TargetShared>,
+    index: u32,
+    token: u64,
+    sequence: u64,
+}
+
+impl ProgressTemplate {
+    /// The statement.
+    pub(crate) fn sql(&self, update: &ProgressUpdate) -> Vec<u8> {
+        self.shared.update_sql(self.index, self.token, self.sequence, self.sequence, update)
     }
 }

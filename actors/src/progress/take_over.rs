@@ -108,12 +108,25 @@ impl TargetShared {
         }
     }
 
+    /// `BEGIN` and the compare-and-set.
     pub(crate) fn begin_sql(&self, applier: u32, token: u64, sequence: u64, update: &ProgressUpdate) -> Vec<u8> {
-        let mut sql = format!(
-            "BEGIN;UPDATE {} SET seq = {}, conn_id = CONNECTION_ID()",
-            self.progress_table,
-            sequence + 1
-        );
+        let mut sql = b"BEGIN;".to_vec();
+        sql.extend_from_slice(&self.update_sql(applier, token, sequence, sequence + 1, update));
+        sql.push(b';');
+        sql
+    }
+
+    /// Changes the row from one sequence number to the other (or stays at it).
+    pub(crate) fn update_sql(
+        &self,
+        applier: u32,
+        token: u64,
+        from: u64,
+        to: u64,
+        update: &ProgressUpdate,
+    ) -> Vec<u8> {
+        let mut sql =
+            format!("UPDATE {} SET seq = {to}, conn_id = CONNECTION_ID()", self.progress_table);
         if let Some(watermark) = &update.watermark {
             sql.push_str(&format!(
                 ", watermark_no = {}, watermark_file = {}, watermark_pos = {}, watermark_gtid = {}, flavor = {}",
@@ -129,7 +142,7 @@ impl TargetShared {
             sql.push_str(&optional_literal(Some(applied.as_str()).filter(|text| !text.is_empty())));
         }
         sql.push_str(&format!(
-            " WHERE source_id = {} AND applier = {applier} AND epoch = {} AND token = {token} AND seq = {sequence};",
+            " WHERE source_id = {} AND applier = {applier} AND epoch = {} AND token = {token} AND seq = {from}",
             self.source_literal, self.epoch.0
         ));
         sql.into_bytes()

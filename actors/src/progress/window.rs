@@ -69,6 +69,12 @@ impl Window {
         }
     }
 
+    /// Whether the transaction is in the target, or is not meant for it.
+    pub fn is_done(&self, ordinal: Ordinal) -> bool {
+        let Some(index) = ordinal.0.checked_sub(self.base + 1) else { return true };
+        usize::try_from(index).ok().and_then(|index| self.entries.get(index)).is_none_or(|entry| entry.done)
+    }
+
     fn pass(&mut self, entry: Entry) {
         self.base += 1;
         self.number += 1;
@@ -77,7 +83,9 @@ impl Window {
         if let TxnId::Gtid(gtid) = &entry.id
             && let Some(set) = &mut self.location.gtid_set
         {
-            set.insert(gtid);
+            // The flavour was checked when the transaction was read.
+            let inserted = set.insert(gtid);
+            debug_assert!(inserted.is_ok());
         }
         if !self.inherited.is_empty() {
             self.inherited.remove(&entry.id);

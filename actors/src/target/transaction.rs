@@ -93,6 +93,17 @@ impl<'a> TargetTransaction<'a> {
         Ok(self.conn.query(sql).await?)
     }
 
+    /// Changes the progress row once more, for transactions whose identity is known only at their end.
+    pub(crate) async fn set_progress(&mut self, sql: &[u8]) -> Result<(), ApplyError> {
+        self.ensure_begun().await?;
+        if self.conn.execute(sql).await?.affected_rows == 1 {
+            Ok(())
+        } else {
+            self.moved = true;
+            Err(ApplyError::Moved)
+        }
+    }
+
     /// `LOAD DATA LOCAL`, fed from a channel.
     pub async fn load_data(
         &mut self,
@@ -110,6 +121,9 @@ impl<'a> TargetTransaction<'a> {
 
     /// Undoes everything; `false` when the connection is of no use any more.
     pub(super) async fn rollback(self) -> bool {
-        !self.conn.is_broken() && self.conn.execute("ROLLBACK").await.is_ok()
+        // A statement list that was cut short may have left foreign key checks on.
+        !self.conn.is_closed()
+            && self.conn.execute("ROLLBACK").await.is_ok()
+            && self.conn.execute("SET foreign_key_checks = 0").await.is_ok()
     }
 }

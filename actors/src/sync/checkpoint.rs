@@ -1,0 +1,54 @@
+//! DM's checkpoint row, kept up to date for people and tools. It is not what a restart goes by.
+
+use std::time::Duration;
+
+use dmnode_model::Location;
+use dmnode_model::ids::SourceId;
+use tokio::time::Instant;
+
+use crate::progress::text_literal;
+
+/// When and how the global row of `<task>_syncer_checkpoint` is written.
+#[derive(Debug)]
+pub struct Checkpoint {
+    table: String,
+    source: SourceId,
+    every: Duration,
+    last: Option<(Location, Instant)>,
+}
+
+impl Checkpoint {
+    /// For this (quoted) table and source.
+    pub fn new(table: String, source: SourceId, every: Duration) -> Self {
+        Self { table, source, every, last: None }
+    }
+
+    /// The statement, when the row is to be written now.
+    pub fn due(&mut self, location: &Location, finally: bool) -> Option<String> {
+        let due = match &self.last {
+            None => true,
+            Some((written, at)) => written != location && (finally || at.elapsed() >= self.every),
+        };
+        if !due || location.position.is_empty() {
+            return None;
+        }
+        let gtid = location.gtid_set.as_ref().map(ToString::to_string).unwrap_or_default();
+        Some(format!(
+            "INSERT INTO {} (id, cp_schema, cp_table, binlog_name, binlog_pos, binlog_gtid, exit_safe_binlog_name, \
+             exit_safe_binlog_pos, exit_safe_binlog_gtid, table_info, is_global) \
+             VALUES ({}, '', '', {file}, {pos}, {gtid}, '', 0, '', 'null', 1) ON DUPLICATE KEY UPDATE \
+             binlog_name = {file}, binlog_pos = {pos}, binlog_gtid = {gtid}",
+            self.table,
+            text_literal(self.source.as_str()),
+            file = text_literal(&location.position.file),
+            // DM's column has 32 bits.
+            pos = location.position.pos.min(u64::from(u32::MAX)),
+            gtid = text_literal(&gtid),
+        ))
+    }
+
+    /// The row has been written.
+    pub fn written(&mut self, location: Location, at: Instant) {
+        self.last = Some((location, at));
+    }
+}

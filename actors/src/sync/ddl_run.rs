@@ -1,0 +1,295 @@
+//! Executing a DDL exactly once: a durable intent, the statement on the same connection, then the done mark.
+//!
+//! A DDL commits by itself, so it cannot share a transaction with the progress row. What happened to it after a crash
+//! is told by evidence in the target (definitions, a marker table), never by hope.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use dmnode_model::codes;
+use dmnode_model::error::CodedError;
+use dmnode_model::ids::{SourceId, TaskName, quote_ident};
+use sha2::{Digest, Sha256};
+
+use super::applier::{Applier, Statement};
+use super::ddl::{Ddl, Evidence, Object, show_create, stable};
+use crate::failpoint;
+use crate::progress::{ProgressStore, TxnId, text_literal};
+use crate::target::{ApplierConnection, ApplyBody, ApplyError, TargetTransaction};
+
+/// How often a lost connection is survived within one statement.
+const ATTEMPTS: u32 = 5;
+
+/// An intent found in the target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Intent {
+    done: bool,
+    digest: String,
+}
+
+/// The DDL table of one source, and the marker tables.
+pub struct DdlLog {
+    table: String,
+    source: String,
+    marker: String,
+    marker_done: String,
+    /// By transaction and statement number: what earlier generations have left.
+    left: HashMap<(String, u32), Intent>,
+}
+
+impl DdlLog {
+    /// Reads what earlier generations have left.
+    pub async fn open(
+        store: &ProgressStore,
+        meta_schema: &str,
+        task: &TaskName,
+        source: &SourceId,
+    ) -> Result<Self, CodedError> {
+        let digest = hex(&Sha256::digest(source.as_str().as_bytes()));
+        let marker = |suffix: &str| {
+            let name: String = format!("{task}_dmnode_mark_{}{suffix}", &digest[..12]).chars().take(64).collect();
+            format!("{}.{}", quote_ident(meta_schema), quote_ident(&name))
+        };
+        let table = store.table("dmnode_ddl");
+        let source = text_literal(source.as_str());
+        let mut conn = store.connect().await?;
+        let rows = conn
+            .query(format!("SELECT txn_id, statement_no, stage, digest_before FROM {table} WHERE source_id = {source}"))
+            .await
+            .map_err(|error| crate::target::target_error(&error))?;
+        conn.close().await;
+        let left = rows
+            .iter()
+            .filter_map(|row| {
+                let number = u32::try_from(row.u64(1)?).ok()?;
+                let intent = Intent { done: row.str(2)? == "done", digest: row.string(3)? };
+                Some(((row.string(0)?, number), intent))
+            })
+            .collect();
+        Ok(Self { table, source, marker: marker(""), marker_done: marker("x"), left })
+    }
+
+    /// Executes the statements of one DDL; the transaction itself is finished by the caller.
+    pub async fn execute(
+        &mut self,
+        applier: &mut Applier,
+        id: &TxnId,
+        place: &str,
+        ddl: &Ddl,
+        session: &[String],
+    ) -> Result<(), ApplyError> {
+        let last = ddl.statements.len();
+        for (number, sql) in ddl.statements.iter().enumerate() {
+            let key = (id.to_string(), u32::try_from(number).unwrap_or(u32::MAX));
+            // What comes before the statement proper is preparation, which may be repeated.
+            let evidence = if number + 1 == last { ddl.evidence } else { Evidence::Repeatable };
+            self.one(applier, &key, place, sql, ddl, evidence, session).await?;
+        }
+        Ok(())
+    }
+
+    /// The statement that removes the traces of a DDL, and of the finished ones before it.
+    pub fn clear_sql(&self, id: &TxnId) -> String {
+        format!(
+            "DELETE FROM {} WHERE source_id = {} AND (txn_id = {} OR stage = 'done')",
+            self.table,
+            self.source,
+            text_literal(&id.to_string())
+        )
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one call, and each is its own thing")]
+    async fn one(
+        &mut self,
+        applier: &mut Applier,
+        key: &(String, u32),
+        place: &str,
+        sql: &str,
+        ddl: &Ddl,
+        evidence: Evidence,
+        session: &[String],
+    ) -> Result<(), ApplyError> {
+        let mut found = self.left.remove(key);
+        let mut attempt = 0;
+        loop {
+            if found.as_ref().is_some_and(|intent| intent.done) {
+                return Ok(());
+            }
+            let digest = self.digest(&mut applier.conn, &ddl.objects, evidence).await?;
+            if let Some(intent) = &found {
+                match self.happened(evidence, &intent.digest, &digest) {
+                    Some(true) => {
+                        tracing::info!(location = %place, "an interrupted DDL had been executed");
+                        return self.mark_done(applier, key).await;
+                    }
+                    Some(false) => {}
+                    None => {
+                        return Err(refused(sql, place)
+                            .cause("it was interrupted, and nothing in the target tells whether it took effect")
+                            .remedy(format!(
+                                "look; if it did, run UPDATE {} SET stage = 'done' WHERE source_id = {} AND txn_id = '{}'; if not, run it by hand and do the same; then resume-task",
+                                self.table, self.source, key.0
+                            ))
+                            .into());
+                    }
+                }
+            }
+            let sql_to_run = if evidence == Evidence::Marker { self.with_marker(&mut applier.conn, sql).await? } else { sql.to_owned() };
+            let digest = if evidence == Evidence::Marker { "marker".to_owned() } else { digest };
+            let mut intent = Intend { sql: self.intent_sql(key, place, sql, &ddl.objects, &digest) };
+            let update = crate::progress::ProgressUpdate::unchanged();
+            applier.conn.apply(&update, &mut intent).await?;
+            found = Some(Intent { done: false, digest });
+            failpoint::hit("sync.ddl_after_intent").await?;
+            let result = run(&mut applier.conn, &sql_to_run, session).await;
+            failpoint::hit("sync.ddl_after_execute").await?;
+            match result {
+                Ok(()) => return self.mark_done(applier, key).await,
+                Err(ApplyError::Sql(error)) if error.code().is_some_and(|code| ddl.tolerated.contains(&code)) => {
+                    tracing::warn!(location = %place, error = %error, "the target had it already");
+                    return self.mark_done(applier, key).await;
+                }
+                Err(ApplyError::Sql(error)) if error.is_connection_lost() && attempt < ATTEMPTS => {
+                    attempt += 1;
+                    tracing::warn!(location = %place, error = %error, "the connection was lost during a DDL");
+                    applier.conn.replace().await?;
+                }
+                Err(ApplyError::Sql(error)) if error.is_transient_conflict() && attempt < ATTEMPTS => {
+                    attempt += 1;
+                }
+                Err(ApplyError::Sql(error)) => {
+                    let column = error.code().unwrap_or(0);
+                    return Err(refused(sql, place)
+                        .cause(format!("ERROR {column}: {}", super::applier::without_values(column, &error.message)))
+                        .into());
+                }
+                Err(other) => return Err(other),
+            }
+        }
+    }
+
+    /// Did the statement take effect? `None`: nobody knows.
+    fn happened(&self, evidence: Evidence, before: &str, now: &str) -> Option<bool> {
+        match evidence {
+            Evidence::Repeatable => Some(false),
+            Evidence::Definitions => Some(before != now),
+            Evidence::Marker => Some(now == "renamed"),
+            Evidence::Person => None,
+        }
+    }
+
+    async fn digest(
+        &self,
+        conn: &mut ApplierConnection,
+        objects: &[Object],
+        evidence: Evidence,
+    ) -> Result<String, ApplyError> {
+        if evidence == Evidence::Marker {
+            let there = definition(conn, &format!("SHOW CREATE TABLE {}", self.marker_done)).await?;
+            return Ok(if there.is_some() { "renamed" } else { "marker" }.to_owned());
+        }
+        let mut hasher = Sha256::new();
+        for object in objects {
+            match definition(conn, &show_create(object)).await? {
+                Some(text) => hasher.update(stable(&text)),
+                None => hasher.update("\0"),
+            }
+            hasher.update("\0\0");
+        }
+        Ok(hex(&hasher.finalize()))
+    }
+
+    /// The marker is renamed by the same atomic statement: where it is tells what happened to the others.
+    async fn with_marker(&self, conn: &mut ApplierConnection, sql: &str) -> Result<String, ApplyError> {
+        let conn = conn.connection().await?;
+        conn.execute(format!("DROP TABLE IF EXISTS {}", self.marker_done)).await?;
+        conn.execute(format!("CREATE TABLE IF NOT EXISTS {} (id INT PRIMARY KEY) ENGINE=InnoDB", self.marker)).await?;
+        Ok(format!("{sql}, {} TO {}", self.marker, self.marker_done))
+    }
+
+    async fn mark_done(&self, applier: &mut Applier, key: &(String, u32)) -> Result<(), ApplyError> {
+        // The session carries the settings of the source's session.
+        applier.conn.discard();
+        let sql = format!(
+            "UPDATE {} SET stage = 'done' WHERE source_id = {} AND txn_id = {} AND statement_no = {}",
+            self.table,
+            self.source,
+            text_literal(&key.0),
+            key.1
+        );
+        let update = crate::progress::ProgressUpdate::unchanged();
+        applier.conn.apply(&update, &mut Statement(&sql)).await
+    }
+
+    fn intent_sql(&self, key: &(String, u32), place: &str, sql: &str, objects: &[Object], digest: &str) -> String {
+        let objects: Vec<String> = objects
+            .iter()
+            .map(|object| match object {
+                Object::Table(name) => name.quoted(),
+                Object::Database(name) => quote_ident(name),
+            })
+            .collect();
+        format!(
+            "INSERT INTO {} (source_id, txn_id, statement_no, stage, sql_text, objects, digest_before, location) \
+             VALUES ({}, {}, {}, 'intent', {}, {}, '{digest}', {}) \
+             ON DUPLICATE KEY UPDATE stage = 'intent', digest_before = '{digest}'",
+            self.table,
+            self.source,
+            text_literal(&key.0),
+            key.1,
+            text_literal(sql),
+            text_literal(&objects.join(", ")),
+            text_literal(place),
+        )
+    }
+}
+
+/// The statement under the source's settings, on the connection of the intent and no other.
+async fn run(conn: &mut ApplierConnection, sql: &str, session: &[String]) -> Result<(), ApplyError> {
+    let conn = conn.same_connection()?;
+    for setting in session {
+        conn.execute(setting).await.map_err(|error| {
+            if error.is_connection_lost() {
+                ApplyError::Sql(error)
+            } else {
+                CodedError::new(codes::DDL_REFUSED, "the target refused a setting that a DDL depends on")
+                    .statement(setting)
+                    .cause(&error)
+                    .remedy("grant the target's user SESSION_VARIABLES_ADMIN (MySQL) or load the time zone tables, then resume-task")
+                    .into()
+            }
+        })?;
+    }
+    conn.execute(sql).await?;
+    Ok(())
+}
+
+/// `None` when the object does not exist.
+async fn definition(conn: &mut ApplierConnection, show: &str) -> Result<Option<String>, ApplyError> {
+    match conn.connection().await?.query_one(show).await {
+        Ok(row) => Ok(row.and_then(|row| row.string(1))),
+        // No such database, no such table.
+        Err(error) if matches!(error.code(), Some(1049 | 1146)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn refused(sql: &str, place: &str) -> CodedError {
+    CodedError::new(codes::DDL_REFUSED, "the target refused a DDL").statement(sql).at(place)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The intent as the body of a transaction.
+struct Intend {
+    sql: String,
+}
+
+#[async_trait]
+impl ApplyBody for Intend {
+    async fn run(&mut self, transaction: &mut TargetTransaction<'_>) -> Result<(), ApplyError> {
+        transaction.execute(&self.sql).await.map(|_| ())
+    }
+}

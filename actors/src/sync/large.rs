@@ -1,0 +1,219 @@
+//! Transactions too large for memory: read and applied at the same time, in one target transaction.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use dmnode_model::codes;
+use dmnode_model::error::CodedError;
+use dmnode_model::BinlogPosition;
+use dmnode_mysql::BinlogEvent;
+
+use super::applier::{Applier, merged, send};
+use super::assemble::{Step, place};
+use super::change::describe;
+use super::ddl::{Decision, Servers, decide};
+use super::statement::{Builder, Dialect};
+use super::stream::{Halt, Open, Stream};
+use crate::failpoint;
+use crate::progress::{ApplierBook, Ordinal, ProgressUpdate, TxnId};
+use crate::target::{ApplyBody, ApplyError, TargetTransaction};
+
+/// The changes are sent when they have this size.
+const PART_BYTES: usize = 1 << 20;
+
+/// How a streamed transaction ended.
+enum Outcome {
+    /// It ran to its end.
+    Complete { ordinal: Ordinal, id: TxnId, update: ProgressUpdate },
+    /// The source rolled it back.
+    RolledBack(BinlogPosition),
+    /// It was interrupted.
+    Halted(Halt),
+}
+
+impl Stream {
+    /// The open transaction has grown too large. Everything before it is applied first; it then has the target for
+    /// itself, so nothing can be in its way.
+    pub(super) async fn large(&mut self, event: &BinlogEvent) -> Result<(), Halt> {
+        self.barrier().await?;
+        tracing::info!(location = %place(event), "a large transaction is streamed into the target");
+        let applier = Arc::clone(&self.appliers[0]);
+        let mut guard = applier.lock().await;
+        let Applier { conn, book, dialect, .. } = &mut *guard;
+        let template = conn.progress_template();
+        let mut body = Large {
+            stream: self,
+            book,
+            dialect: *dialect,
+            template,
+            started: false,
+            outcome: None,
+            at: place(event),
+            rows: 0,
+        };
+        let result = conn.apply(&ProgressUpdate::unchanged(), &mut body).await;
+        let (outcome, rows) = (body.outcome.take(), body.rows);
+        match (result, outcome) {
+            (Ok(()), Some(Outcome::Complete { ordinal, id, update })) => {
+                guard.book.committed(&update, vec![(ordinal, id)]);
+                drop(guard);
+                self.shared.window.lock().done(ordinal);
+                self.shared.lag.applied(self.assembler.timestamp());
+                self.shared.counters.rows.fetch_add(rows, Ordering::Relaxed);
+                self.shared.counters.transactions.fetch_add(1, Ordering::Relaxed);
+                self.shared.counters.batches.fetch_add(1, Ordering::Relaxed);
+                self.shared.applied.notify_waiters();
+                self.open = Open::default();
+                failpoint::hit("sync.after_commit").await?;
+                Ok(())
+            }
+            (_, Some(Outcome::RolledBack(end))) => {
+                drop(guard);
+                self.finish_empty(end)
+            }
+            (_, Some(Outcome::Halted(halt))) => Err(halt),
+            (Err(error), _) => Err(error.into()),
+            (Ok(()), None) => Err(CodedError::new(codes::INTERNAL, "a streamed transaction has no end").into()),
+        }
+    }
+}
+
+/// The streamed transaction as a body. It can run once only: what was read is gone.
+struct Large<'a> {
+    stream: &'a mut Stream,
+    book: &'a mut ApplierBook,
+    dialect: Dialect,
+    template: crate::target::ProgressTemplate,
+    started: bool,
+    outcome: Option<Outcome>,
+    at: String,
+    rows: u64,
+}
+
+#[async_trait]
+impl ApplyBody for Large<'_> {
+    async fn run(&mut self, transaction: &mut TargetTransaction<'_>) -> Result<(), ApplyError> {
+        if std::mem::replace(&mut self.started, true) {
+            return Err(ApplyError::CannotRepeat("the target was lost while it was streamed".into()));
+        }
+        self.send(transaction).await?;
+        loop {
+            match self.step(transaction).await {
+                Ok(None) => {}
+                Ok(Some(end)) => return self.finish(transaction, end).await,
+                Err(Stopped::Target(error)) => return Err(error),
+                Err(Stopped::Stream(outcome)) => {
+                    self.outcome = Some(outcome);
+                    return Err(ApplyError::CannotRepeat("it was interrupted".into()));
+                }
+            }
+        }
+    }
+}
+
+enum Stopped {
+    Target(ApplyError),
+    Stream(Outcome),
+}
+
+impl From<Halt> for Stopped {
+    fn from(halt: Halt) -> Self {
+        Self::Stream(Outcome::Halted(halt))
+    }
+}
+
+impl From<CodedError> for Stopped {
+    fn from(error: CodedError) -> Self {
+        Self::Stream(Outcome::Halted(error.into()))
+    }
+}
+
+impl Large<'_> {
+    /// Handles one event; its end position when it is the transaction's end.
+    async fn step(&mut self, transaction: &mut TargetTransaction<'_>) -> Result<Option<BinlogPosition>, Stopped> {
+        let event = self.stream.next_event().await?;
+        if !self.stream.assembler.is_open() {
+            // The reader has lost the source and begun anew.
+            let error = CodedError::new(codes::SOURCE_CONNECTION, "the source was lost inside a large transaction");
+            return Err(error.at(&self.at).into());
+        }
+        let end = BinlogPosition { file: event.file.to_string(), pos: event.end_pos };
+        let step = self.stream.assembler.feed(&event)?;
+        match step {
+            Step::Nothing | Step::Idle | Step::Moved | Step::Savepoint(_) => {}
+            Step::Rows(rows) => {
+                self.stream.rows(&event, rows).await?;
+                if self.stream.open.bytes > PART_BYTES {
+                    self.send(transaction).await.map_err(Stopped::Target)?;
+                }
+            }
+            Step::Statement { query, .. } => {
+                let (source, target) = (self.stream.reader.flavor(), self.stream.target.clone());
+                let servers = Servers { source, target: &target };
+                match decide(query, &self.stream.scope, servers, None).map_err(|error| error.at(&self.at))? {
+                    Decision::Skip(_) => {}
+                    Decision::Execute(_) => {
+                        return Err(CodedError::new(
+                            codes::DDL_UNSUPPORTED,
+                            "a DDL stands after row changes in one transaction",
+                        )
+                        .at(&self.at)
+                        .into());
+                    }
+                }
+            }
+            Step::RollbackTo(_) | Step::XaPrepared | Step::XaDecided { .. } => {
+                return Err(CodedError::new(
+                    codes::BINLOG_UNSUPPORTED,
+                    "a large transaction goes back to a savepoint, or is prepared by XA",
+                )
+                .at(&self.at)
+                .into());
+            }
+            Step::Commit => return Ok(Some(end)),
+            Step::Rollback => return Err(Stopped::Stream(Outcome::RolledBack(end))),
+        }
+        Ok(None)
+    }
+
+    /// Sends what has been read so far.
+    async fn send(&mut self, transaction: &mut TargetTransaction<'_>) -> Result<(), ApplyError> {
+        let changes = std::mem::take(&mut self.stream.open.changes);
+        self.stream.open.bytes = 0;
+        self.rows += changes.len() as u64;
+        let packets = merged(changes.iter(), self.dialect).unwrap_or_else(|| {
+            let mut builder = Builder::new(self.dialect);
+            builder.one_by_one(changes.iter());
+            builder.finish()
+        });
+        for packet in &packets {
+            send(transaction, packet, |_| Some(self.at.clone())).await?;
+            self.stream.shared.counters.bytes.fetch_add(packet.sql.len() as u64, Ordering::Relaxed);
+            self.stream.ctx.heartbeat.beat();
+        }
+        Ok(())
+    }
+
+    /// The identity is known now: the progress row gets it in the same transaction.
+    async fn finish(
+        &mut self,
+        transaction: &mut TargetTransaction<'_>,
+        end: BinlogPosition,
+    ) -> Result<(), ApplyError> {
+        self.send(transaction).await?;
+        let id = self.stream.assembler.identity(&end);
+        self.stream.reader.passed(end.clone(), self.stream.assembler.gtid());
+        let (ordinal, update) = {
+            let mut window = self.stream.shared.window.lock();
+            let ordinal = window.push(id.clone(), end.clone());
+            let update = self.book.update(&mut window, &[(ordinal, id.clone())]).unwrap_or_default();
+            (ordinal, update)
+        };
+        transaction.set_progress(&self.template.sql(&update)).await?;
+        tracing::info!(location = %describe(&id, &end), rows = self.rows, "a large transaction was streamed");
+        self.outcome = Some(Outcome::Complete { ordinal, id, update });
+        failpoint::hit("sync.before_commit").await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,138 @@
+//! The source's binlog, with what is needed to go on after a lost connection.
+
+use std::time::Duration;
+
+use dmnode_model::codes;
+use dmnode_model::config::Endpoint;
+use dmnode_model::error::CodedError;
+use dmnode_model::{BinlogPosition, Flavor, Gtid, GtidSet, Location};
+use dmnode_mysql::{BinlogError, BinlogEvent, BinlogReader, BinlogStart, ServerInfo, SqlError};
+
+use super::change::describe_location;
+use crate::unit::Heartbeat;
+
+/// Reconnects without a transaction in between before the unit gives up (and is started again by its supervisor).
+const ATTEMPTS: u32 = 8;
+const BACK_OFF_FIRST: Duration = Duration::from_secs(1);
+const BACK_OFF_MOST: Duration = Duration::from_secs(10);
+
+/// Reads one source.
+pub struct Reader {
+    endpoint: Endpoint,
+    info: ServerInfo,
+    server_id: u32,
+    by_gtid: bool,
+    reader: Option<BinlogReader>,
+    /// End of the last transaction that was read.
+    boundary: BinlogPosition,
+    /// Executed up to the boundary.
+    read_set: Option<GtidSet>,
+    failures: u32,
+}
+
+impl Reader {
+    /// Opens the binlog at a location: by GTID set if `by_gtid` and it has one, else by position.
+    pub async fn open(
+        endpoint: &Endpoint,
+        info: ServerInfo,
+        location: &Location,
+        by_gtid: bool,
+    ) -> Result<Self, CodedError> {
+        let mut reader = Self {
+            endpoint: endpoint.clone(),
+            info,
+            // Far from what people give to servers; two readers with one number would throw each other out.
+            server_id: rand::random_range(0x4000_0000..0xfff0_0000),
+            by_gtid,
+            reader: None,
+            boundary: location.position.clone(),
+            read_set: location.gtid_set.clone(),
+            failures: 0,
+        };
+        reader.connect().await.map_err(|error| reader.coded(&error))?;
+        Ok(reader)
+    }
+
+    async fn connect(&mut self) -> Result<(), BinlogError> {
+        let start = match &self.read_set {
+            Some(set) if self.by_gtid => BinlogStart::Gtid(set.clone()),
+            _ => BinlogStart::Position(self.boundary.clone()),
+        };
+        self.reader = None;
+        self.reader = Some(BinlogReader::open(&self.endpoint, &self.info, self.server_id, start).await?);
+        Ok(())
+    }
+
+    /// The next event. May be cancelled.
+    pub async fn next(&mut self) -> Result<BinlogEvent, BinlogError> {
+        match &mut self.reader {
+            Some(reader) => reader.next().await,
+            None => Err(BinlogError::Sql(SqlError::connection_lost("not connected"))),
+        }
+    }
+
+    /// A transaction ends at this position, or the stream moved on between transactions.
+    pub fn passed(&mut self, position: BinlogPosition, gtid: Option<&Gtid>) {
+        self.boundary = position;
+        if let (Some(gtid), Some(set)) = (gtid, &mut self.read_set) {
+            self.failures = 0;
+            // The flavour was checked when the transaction began.
+            let inserted = set.insert(gtid);
+            debug_assert!(inserted.is_ok());
+        } else if gtid.is_some() {
+            self.failures = 0;
+        }
+    }
+
+    /// End of the last transaction that was read.
+    pub fn boundary(&self) -> &BinlogPosition {
+        &self.boundary
+    }
+
+    /// The GTID set up to the boundary, if it is known.
+    pub fn read_set(&self) -> Option<&GtidSet> {
+        self.read_set.as_ref()
+    }
+
+    /// The source's flavour.
+    pub fn flavor(&self) -> Flavor {
+        self.info.flavor
+    }
+
+    /// Whether reading again may help; else the error to stop with.
+    pub fn can_retry(&mut self, error: BinlogError) -> Result<(), CodedError> {
+        self.reader = None;
+        self.failures += 1;
+        if error.is_connection_lost() && self.failures <= ATTEMPTS { Ok(()) } else { Err(self.coded(&error)) }
+    }
+
+    /// Connects again, with back-off, and goes on after the last transaction that was read.
+    pub async fn reopen(&mut self, heartbeat: &Heartbeat) -> Result<(), CodedError> {
+        let mut back_off = BACK_OFF_FIRST;
+        loop {
+            tokio::time::sleep(back_off).await;
+            heartbeat.beat();
+            back_off = (back_off * 2).min(BACK_OFF_MOST);
+            match self.connect().await {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    tracing::warn!(error = %error, "the source cannot be reached");
+                    self.can_retry(error)?;
+                }
+            }
+        }
+    }
+
+    fn coded(&self, error: &BinlogError) -> CodedError {
+        let at = Location { position: self.boundary.clone(), gtid_set: self.read_set.clone().filter(|_| self.by_gtid) };
+        let coded = if error.is_position_lost() {
+            CodedError::new(codes::BINLOG_PURGED, "the source no longer has the binlog that comes next")
+        } else if error.is_connection_lost() {
+            CodedError::new(codes::SOURCE_CONNECTION, "the source's binlog cannot be read")
+        } else {
+            CodedError::new(codes::BINLOG_UNSUPPORTED, "the source's binlog cannot be read")
+                .remedy("check the source user's REPLICATION SLAVE grant, and the binlog with mysqlbinlog")
+        };
+        coded.object(format!("{}:{}", self.endpoint.host, self.endpoint.port)).at(describe_location(&at)).cause(error)
+    }
+}

@@ -1,0 +1,113 @@
+//! What the unit shows of itself.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use dmnode_model::Location;
+use dmnode_model::config::Endpoint;
+use dmnode_model::status::SyncStatus;
+use dmnode_mysql::{Connection, ServerInfo, SessionOptions, current_location};
+use parking_lot::Mutex;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::coordinator::Shared;
+use crate::unit::{Report, UnitReport};
+
+/// How often the source is asked where it is.
+const ASK_EVERY: Duration = Duration::from_secs(5);
+
+struct Rate {
+    started: Instant,
+    last: Mutex<(Instant, u64, u64)>,
+}
+
+impl Rate {
+    /// Per second since the start, and lately.
+    fn of(&self, count: u64) -> (u64, u64) {
+        let now = Instant::now();
+        let total = count / now.duration_since(self.started).as_secs().max(1);
+        let mut last = self.last.lock();
+        let since = now.duration_since(last.0).as_secs();
+        if since >= 1 {
+            *last = (now, count, count.saturating_sub(last.1) / since);
+        }
+        (total, last.2)
+    }
+}
+
+/// The report of a sync unit.
+pub fn report(shared: Arc<Shared>) -> Arc<dyn Report> {
+    let now = Instant::now();
+    let rate = Rate { started: now, last: Mutex::new((now, 0, 0)) };
+    Arc::new(move || {
+        let (location, in_flight) = {
+            let window = shared.window.lock();
+            (window.location().clone(), !window.is_empty())
+        };
+        let counters = &shared.counters;
+        let events = counters.rows.load(Ordering::Relaxed) + counters.ddls.load(Ordering::Relaxed);
+        let (total, recent) = rate.of(events);
+        let synced = shared.lag.is_idle() && !in_flight;
+        let source = shared.source_location.lock().clone().filter(|_| !synced).unwrap_or_else(|| location.clone());
+        let gtid = |location: &Location| location.gtid_set.as_ref().map(ToString::to_string).unwrap_or_default();
+        let status = SyncStatus {
+            total_events: events,
+            total_tps: total,
+            recent_tps: recent,
+            total_rows: events,
+            total_rps: total,
+            recent_rps: recent,
+            master_binlog: source.position.to_string(),
+            master_binlog_gtid: gtid(&source),
+            syncer_binlog: location.position.to_string(),
+            syncer_binlog_gtid: gtid(&location),
+            synced,
+            binlog_type: "remote".to_owned(),
+            seconds_behind_master: shared.lag.seconds(in_flight),
+            io_total_bytes: counters.bytes.load(Ordering::Relaxed),
+            ..SyncStatus::default()
+        };
+        UnitReport { sync: Some(status), ..UnitReport::default() }
+    })
+}
+
+/// Asks the source now and then where it is and what time it has.
+pub fn watch_source(
+    tasks: &mut JoinSet<()>,
+    shared: Arc<Shared>,
+    endpoint: Endpoint,
+    connection: Connection,
+    info: ServerInfo,
+) {
+    tasks.spawn(async move {
+        let mut connection = Some(connection);
+        loop {
+            if let Some(conn) = &mut connection
+                && let Err(error) = ask(conn, &info, &shared).await
+            {
+                tracing::debug!(error = %error, "the source does not say where it is");
+                connection = None;
+            }
+            tokio::select! {
+                () = shared.failed.cancelled() => return,
+                () = tokio::time::sleep(ASK_EVERY) => {}
+            }
+            if connection.as_ref().is_none_or(Connection::is_closed) {
+                connection = Connection::connect(&endpoint, &SessionOptions::default()).await.ok();
+            }
+        }
+    });
+}
+
+async fn ask(conn: &mut Connection, info: &ServerInfo, shared: &Shared) -> Result<(), dmnode_mysql::SqlError> {
+    if let Some(row) = conn.query_one("SELECT UNIX_TIMESTAMP()").await?
+        && let Some(now) = row.i64(0)
+    {
+        shared.lag.set_source_clock(now);
+    }
+    let location = current_location(conn, info).await?;
+    *shared.source_location.lock() = Some(location);
+    Ok(())
+}

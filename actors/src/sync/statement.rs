@@ -1,0 +1,489 @@
+//! SQL text for row changes: many rows in one statement, many statements in one packet.
+
+use std::sync::Arc;
+
+use dmnode_mysql::{ColumnInfo, ColumnType, Row, Value, write_ident, write_literal};
+
+use super::change::{Change, RowChange};
+use super::compact::Group;
+use super::table::{Shape, Table};
+
+/// Most rows in one statement.
+const ROWS_MAX: usize = 1000;
+/// Fewest updates that are worth the multi-row form.
+const MERGED_UPDATES_MIN: usize = 2;
+
+/// What a statement must report to have done what it was meant to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// So many affected (for UPDATE: matched) rows.
+    Rows(u64),
+    /// Nothing to check.
+    Any,
+}
+
+/// What a statement does, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// INSERT.
+    Insert,
+    /// UPDATE.
+    Update,
+    /// DELETE.
+    Delete,
+    /// SET.
+    Session,
+}
+
+/// One statement of a packet.
+#[derive(Debug)]
+pub struct Planned {
+    /// The table; `None` for session settings.
+    pub table: Option<Arc<Table>>,
+    /// What it does.
+    pub verb: Verb,
+    /// What it must report.
+    pub expect: Expect,
+    /// Number of the change it comes from when every change has its own statement.
+    pub change: Option<usize>,
+}
+
+/// Statements that travel together.
+#[derive(Debug, Default)]
+pub struct Packet {
+    /// The text, statements divided by `;`.
+    pub sql: Vec<u8>,
+    /// The statements.
+    pub statements: Vec<Planned>,
+}
+
+/// What the SQL text depends on besides the rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Dialect {
+    /// Statement hints and row aliases (MySQL 8.0.20 and later).
+    pub modern_mysql: bool,
+    /// About how large a packet may become.
+    pub packet_limit: usize,
+}
+
+/// Builds packets.
+pub struct Builder {
+    dialect: Dialect,
+    packets: Vec<Packet>,
+    current: Packet,
+}
+
+impl Builder {
+    /// Starts with no packet.
+    pub fn new(dialect: Dialect) -> Self {
+        Self { dialect, packets: Vec::new(), current: Packet::default() }
+    }
+
+    /// The packets.
+    pub fn finish(mut self) -> Vec<Packet> {
+        self.cut();
+        self.packets
+    }
+
+    fn cut(&mut self) {
+        if !self.current.statements.is_empty() {
+            self.packets.push(std::mem::take(&mut self.current));
+        }
+    }
+
+    /// Ends the packet if a row of this size would make it too large.
+    fn make_room(&mut self, memory: usize) {
+        if self.current.sql.len() + memory * 2 > self.dialect.packet_limit {
+            self.cut();
+        }
+    }
+
+    fn end(&mut self, table: &Arc<Table>, verb: Verb, expect: u64, change: Option<usize>) {
+        self.current.sql.push(b';');
+        self.current.statements.push(Planned {
+            table: Some(Arc::clone(table)),
+            verb,
+            expect: Expect::Rows(expect),
+            change,
+        });
+    }
+
+    fn session(&mut self, sql: &str) {
+        self.current.sql.extend_from_slice(sql.as_bytes());
+        self.current.sql.push(b';');
+        self.current.statements.push(Planned {
+            table: None,
+            verb: Verb::Session,
+            expect: Expect::Any,
+            change: None,
+        });
+    }
+
+    /// Everything of a batch, merged.
+    pub fn groups(&mut self, groups: &[Group<'_>]) {
+        for group in groups {
+            match group {
+                Group::Net { table, deletes, updates, inserts } => {
+                    self.deletes(table, deletes);
+                    let has_rest = table.writable.iter().any(|index| !table.identity.contains(index));
+                    if updates.len() >= MERGED_UPDATES_MIN && has_rest {
+                        self.merged_updates(table, updates);
+                    } else {
+                        for (before, after) in updates {
+                            self.update(table, before, after, None);
+                        }
+                    }
+                    self.inserts(table, inserts, None);
+                }
+                Group::Sequence(changes) => self.sequence(changes),
+            }
+        }
+    }
+
+    /// Every change on its own, in order.
+    pub fn one_by_one<'a>(&mut self, changes: impl Iterator<Item = &'a Change>) {
+        let mut checks = false;
+        for (number, change) in changes.enumerate() {
+            checks = self.foreign_key_checks(checks, fires(change));
+            match &change.row {
+                RowChange::Insert(row) => self.inserts(&change.table, &[row], Some(number)),
+                RowChange::Update(before, after) => self.update(&change.table, before, after, Some(number)),
+                RowChange::Delete(row) => self.delete(&change.table, row, Some(number)),
+            }
+            // Alone in its packet, so that its warnings can be asked for.
+            self.cut();
+        }
+        self.foreign_key_checks(checks, false);
+    }
+
+    /// Original order, neighbours of one table and kind merged.
+    fn sequence(&mut self, changes: &[&Change]) {
+        let mut checks = false;
+        let mut rest = changes;
+        while let Some((first, _)) = rest.split_first() {
+            let wanted = fires(first);
+            checks = self.foreign_key_checks(checks, wanted);
+            let run = rest
+                .iter()
+                .take_while(|change| {
+                    change.table.number == first.table.number
+                        && std::mem::discriminant(&change.row) == std::mem::discriminant(&first.row)
+                        && fires(change) == wanted
+                })
+                .count();
+            let (run, tail) = rest.split_at(run);
+            rest = tail;
+            let table = &first.table;
+            match &first.row {
+                RowChange::Insert(_) => {
+                    let rows: Vec<&Row> = run
+                        .iter()
+                        .filter_map(|change| match &change.row {
+                            RowChange::Insert(row) => Some(row),
+                            RowChange::Update(..) | RowChange::Delete(_) => None,
+                        })
+                        .collect();
+                    self.inserts(table, &rows, None);
+                }
+                RowChange::Delete(_) => {
+                    let rows: Vec<&Row> = run
+                        .iter()
+                        .filter_map(|change| match &change.row {
+                            RowChange::Delete(row) => Some(row),
+                            RowChange::Update(..) | RowChange::Insert(_) => None,
+                        })
+                        .collect();
+                    // With actions, deleting a row may delete the next one of the list: their counts would differ.
+                    if table.shape == Shape::Keyless || table.cascades {
+                        for row in rows {
+                            self.delete(table, row, None);
+                        }
+                    } else {
+                        self.deletes(table, &rows);
+                    }
+                }
+                RowChange::Update(..) => {
+                    for change in run {
+                        if let RowChange::Update(before, after) = &change.row {
+                            self.update(table, before, after, None);
+                        }
+                    }
+                }
+            }
+        }
+        self.foreign_key_checks(checks, false);
+    }
+
+    fn foreign_key_checks(&mut self, now: bool, wanted: bool) -> bool {
+        if now != wanted {
+            self.session(if wanted { "SET foreign_key_checks=1" } else { "SET foreign_key_checks=0" });
+        }
+        wanted
+    }
+
+    fn inserts(&mut self, table: &Arc<Table>, rows: &[&Row], change: Option<usize>) {
+        self.values(table, rows, change, Verb::Insert, 1, |_, _| {});
+    }
+
+    /// `INSERT … ON DUPLICATE KEY UPDATE` of rows that are known to exist and to change: two affected rows each.
+    fn merged_updates(&mut self, table: &Arc<Table>, updates: &[(&Row, &Row)]) {
+        let rows: Vec<&Row> = updates.iter().map(|(_, after)| *after).collect();
+        let alias = self.dialect.modern_mysql;
+        self.values(table, &rows, None, Verb::Update, 2, |table, out| {
+            out.extend_from_slice(if alias { b" AS dmnode_new ON DUPLICATE KEY UPDATE " } else { b" ON DUPLICATE KEY UPDATE " });
+            let mut first = true;
+            for index in table.writable.iter().filter(|index| !table.identity.contains(index)) {
+                comma(&mut first, out);
+                let name = &table.column(*index).name;
+                write_ident(name, out);
+                if alias {
+                    out.extend_from_slice(b"=dmnode_new.");
+                    write_ident(name, out);
+                } else {
+                    out.extend_from_slice(b"=VALUES(");
+                    write_ident(name, out);
+                    out.push(b')');
+                }
+            }
+        });
+    }
+
+    fn values(
+        &mut self,
+        table: &Arc<Table>,
+        rows: &[&Row],
+        change: Option<usize>,
+        verb: Verb,
+        each: u64,
+        tail: impl Fn(&Table, &mut Vec<u8>),
+    ) {
+        let mut count: usize = 0;
+        for row in rows {
+            let memory = row.memory();
+            if count > 0 && (count >= ROWS_MAX || self.current.sql.len() + memory * 2 > self.dialect.packet_limit) {
+                tail(table, &mut self.current.sql);
+                self.end(table, verb, count as u64 * each, change);
+                count = 0;
+            }
+            if count == 0 {
+                self.make_room(memory);
+                let out = &mut self.current.sql;
+                out.extend_from_slice(b"INSERT INTO ");
+                write_table(table, out);
+                out.extend_from_slice(b" (");
+                let mut first = true;
+                for index in &table.writable {
+                    comma(&mut first, out);
+                    write_ident(&table.column(*index).name, out);
+                }
+                out.extend_from_slice(b") VALUES ");
+            } else {
+                self.current.sql.push(b',');
+            }
+            let out = &mut self.current.sql;
+            out.push(b'(');
+            let mut first = true;
+            for index in &table.writable {
+                comma(&mut first, out);
+                write_value(row, *index, table, out);
+            }
+            out.push(b')');
+            count += 1;
+        }
+        if count > 0 {
+            tail(table, &mut self.current.sql);
+            self.end(table, verb, count as u64 * each, change);
+        }
+    }
+
+    fn update(&mut self, table: &Arc<Table>, before: &Row, after: &Row, change: Option<usize>) {
+        let changed: Vec<usize> =
+            table.writable.iter().copied().filter(|index| before.values.get(*index) != after.values.get(*index)).collect();
+        if changed.is_empty() {
+            return;
+        }
+        self.make_room(before.memory() + after.memory());
+        let out = &mut self.current.sql;
+        out.extend_from_slice(b"UPDATE ");
+        write_table(table, out);
+        out.extend_from_slice(b" SET ");
+        let mut first = true;
+        for index in &changed {
+            comma(&mut first, out);
+            write_ident(&table.column(*index).name, out);
+            out.push(b'=');
+            write_value(after, *index, table, out);
+        }
+        // A column with ON UPDATE CURRENT_TIMESTAMP would change by itself unless it is named.
+        for index in table.writable.iter().filter(|index| !changed.contains(index)) {
+            let column = table.column(*index);
+            if matches!(column.data_type, ColumnType::Timestamp(_) | ColumnType::DateTime(_)) {
+                comma(&mut first, out);
+                write_ident(&column.name, out);
+                out.push(b'=');
+                write_ident(&column.name, out);
+            }
+        }
+        write_where(table, before, out);
+        self.end(table, Verb::Update, 1, change);
+    }
+
+    fn delete(&mut self, table: &Arc<Table>, row: &Row, change: Option<usize>) {
+        self.make_room(row.memory());
+        let out = &mut self.current.sql;
+        out.extend_from_slice(b"DELETE FROM ");
+        write_table(table, out);
+        write_where(table, row, out);
+        self.end(table, Verb::Delete, 1, change);
+    }
+
+    fn deletes(&mut self, table: &Arc<Table>, rows: &[&Row]) {
+        if let [row] = rows {
+            return self.delete(table, row, None);
+        }
+        let tuple = table.identity.len() > 1;
+        let mut count: usize = 0;
+        for row in rows {
+            let memory: usize =
+                table.identity.iter().filter_map(|index| row.values.get(*index)).map(Value::memory).sum();
+            if count > 0 && (count >= ROWS_MAX || self.current.sql.len() + memory * 2 > self.dialect.packet_limit) {
+                self.current.sql.push(b')');
+                self.end(table, Verb::Delete, count as u64, None);
+                count = 0;
+            }
+            if count == 0 {
+                self.make_room(memory);
+                let hint = self.dialect.modern_mysql;
+                let out = &mut self.current.sql;
+                out.extend_from_slice(b"DELETE ");
+                if let (true, Some(key)) = (hint, &table.identity_name) {
+                    // Without statistics the server would rather scan a fresh table.
+                    out.extend_from_slice(b"/*+ INDEX(");
+                    write_ident(&table.info.name.table, out);
+                    out.push(b' ');
+                    write_ident(key, out);
+                    out.extend_from_slice(b") */ ");
+                }
+                out.extend_from_slice(b"FROM ");
+                write_table(table, out);
+                out.extend_from_slice(b" WHERE ");
+                if tuple {
+                    out.push(b'(');
+                }
+                let mut first = true;
+                for index in &table.identity {
+                    comma(&mut first, out);
+                    write_ident(&table.column(*index).name, out);
+                }
+                if tuple {
+                    out.push(b')');
+                }
+                out.extend_from_slice(b" IN (");
+            } else {
+                self.current.sql.push(b',');
+            }
+            let out = &mut self.current.sql;
+            if tuple {
+                out.push(b'(');
+            }
+            let mut first = true;
+            for index in &table.identity {
+                comma(&mut first, out);
+                write_sought(row, *index, table, out);
+            }
+            if tuple {
+                out.push(b')');
+            }
+            count += 1;
+        }
+        if count > 0 {
+            self.current.sql.push(b')');
+            self.end(table, Verb::Delete, count as u64, None);
+        }
+    }
+}
+
+/// Whether the change must run with foreign key checks so that its actions take place.
+fn fires(change: &Change) -> bool {
+    change.table.fires_actions && change.foreign_key_checks && !matches!(change.row, RowChange::Insert(_))
+}
+
+fn comma(first: &mut bool, out: &mut Vec<u8>) {
+    if !std::mem::replace(first, false) {
+        out.push(b',');
+    }
+}
+
+fn write_table(table: &Table, out: &mut Vec<u8>) {
+    write_ident(&table.info.name.schema, out);
+    out.push(b'.');
+    write_ident(&table.info.name.table, out);
+}
+
+fn write_value(row: &Row, index: usize, table: &Table, out: &mut Vec<u8>) {
+    match row.values.get(index) {
+        Some(value) => write_literal(value, table.column(index), out),
+        None => out.extend_from_slice(b"NULL"),
+    }
+}
+
+/// A value to compare a column with.
+fn write_sought(row: &Row, index: usize, table: &Table, out: &mut Vec<u8>) {
+    match row.values.get(index) {
+        // A FLOAT is compared as a DOUBLE; only the exact double of it is equal.
+        Some(Value::Float(number)) => out.extend_from_slice(format!("{:e}", f64::from(*number)).as_bytes()),
+        _ => write_value(row, index, table, out),
+    }
+}
+
+/// The WHERE clause that finds exactly one row.
+fn write_where(table: &Table, row: &Row, out: &mut Vec<u8>) {
+    out.extend_from_slice(b" WHERE ");
+    if table.shape != Shape::Keyless {
+        for (place, index) in table.identity.iter().enumerate() {
+            if place > 0 {
+                out.extend_from_slice(b" AND ");
+            }
+            write_ident(&table.column(*index).name, out);
+            out.push(b'=');
+            write_sought(row, *index, table, out);
+        }
+        return;
+    }
+    let mut first = true;
+    for index in &table.writable {
+        if !std::mem::replace(&mut first, false) {
+            out.extend_from_slice(b" AND ");
+        }
+        write_equals(row, *index, table.column(*index), table, out);
+    }
+    out.extend_from_slice(b" LIMIT 1");
+}
+
+/// `column <=> value` by the stored bytes.
+fn write_equals(row: &Row, index: usize, column: &ColumnInfo, table: &Table, out: &mut Vec<u8>) {
+    match row.values.get(index) {
+        Some(Value::Bytes(bytes)) if column.data_type.is_text() => {
+            // By bytes: under the column's collation another row might be equal too.
+            out.extend_from_slice(b"CAST(");
+            write_ident(&column.name, out);
+            out.extend_from_slice(b" AS BINARY) <=> x'");
+            for byte in bytes.iter() {
+                out.push(b"0123456789abcdef"[usize::from(byte >> 4)]);
+                out.push(b"0123456789abcdef"[usize::from(byte & 15)]);
+            }
+            out.push(b'\'');
+        }
+        Some(Value::Json(_)) if column.data_type == ColumnType::Json => {
+            write_ident(&column.name, out);
+            out.extend_from_slice(b" <=> CAST(");
+            write_value(row, index, table, out);
+            out.extend_from_slice(b" AS JSON)");
+        }
+        _ => {
+            write_ident(&column.name, out);
+            out.extend_from_slice(b" <=> ");
+            write_sought(row, index, table, out);
+        }
+    }
+}

@@ -1,0 +1,587 @@
+//! The stream: events in, transactions out to the appliers, barriers for what cannot be done in parallel.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use dmnode_model::codes;
+use dmnode_model::error::CodedError;
+use dmnode_model::{BinlogPosition, Location};
+use dmnode_mysql::{BinlogEvent, RowImages, RowsEvent, ServerInfo, Value};
+use tokio::sync::{Mutex, mpsc};
+
+use super::applier::Applier;
+use super::assemble::{Assembler, Step, place};
+use super::change::{Change, RowChange, Transaction, describe};
+use super::coordinator::{Queued, Shared, WINDOW_MAX};
+use super::ddl::{Decision, Servers, decide, session};
+use super::ddl_run::DdlLog;
+use super::reader::Reader;
+use super::scheduler::{Place, Scheduler};
+use super::tables::{Known, Scope, Tables};
+use super::write_set::write_set;
+use crate::load::ChunkFilter;
+use crate::progress::{TxnId, Window};
+use crate::target::ApplyError;
+use crate::unit::UnitContext;
+
+/// A transaction beyond this size is not kept in memory: it is streamed into the target.
+pub const LARGE_BYTES: usize = 8 << 20;
+
+/// Why the stream ended.
+#[derive(Debug)]
+pub enum Halt {
+    /// The unit was cancelled.
+    Cancelled,
+    /// `until` is reached.
+    Finished,
+    /// Something failed.
+    Failed(Box<CodedError>),
+}
+
+impl From<CodedError> for Halt {
+    fn from(error: CodedError) -> Self {
+        Self::Failed(Box::new(error))
+    }
+}
+
+impl From<ApplyError> for Halt {
+    fn from(error: ApplyError) -> Self {
+        match error {
+            ApplyError::Cancelled => Self::Cancelled,
+            other => other.into_coded().into(),
+        }
+    }
+}
+
+/// The transaction that is being read.
+#[derive(Debug, Default)]
+pub(super) struct Open {
+    pub changes: Vec<Change>,
+    pub bytes: usize,
+    savepoints: Vec<(String, usize, usize)>,
+    /// Statements inside it that were executed in the target.
+    ddls: u32,
+    /// An earlier generation has applied it already.
+    known: bool,
+    /// XA: rows were read, or deliberately not.
+    pub rows: u64,
+}
+
+/// Everything the stream needs.
+pub(super) struct Stream {
+    pub ctx: UnitContext,
+    pub shared: Arc<Shared>,
+    pub appliers: Vec<Arc<Mutex<Applier>>>,
+    pub queues: Vec<mpsc::UnboundedSender<Queued>>,
+    pub scheduler: Scheduler,
+    pub scope: Scope,
+    pub tables: Tables,
+    pub filter: Option<ChunkFilter>,
+    pub assembler: Assembler,
+    pub reader: Reader,
+    pub target: ServerInfo,
+    pub ddl: DdlLog,
+    pub until: Option<Location>,
+    pub open: Open,
+}
+
+impl Stream {
+    /// Reads and hands out until something ends it.
+    pub async fn run(&mut self) -> Halt {
+        loop {
+            if self.reached_until() {
+                return Halt::Finished;
+            }
+            match self.turn().await {
+                Ok(()) => {}
+                Err(halt) => return halt,
+            }
+        }
+    }
+
+    async fn turn(&mut self) -> Result<(), Halt> {
+        let event = self.next_event().await?;
+        self.handle(&event).await
+    }
+
+    /// The next event, reconnecting as needed. What was open is read again after a reconnect.
+    pub(super) async fn next_event(&mut self) -> Result<BinlogEvent, Halt> {
+        loop {
+            let result = tokio::select! {
+                biased;
+                () = self.ctx.cancel.cancelled() => return Err(Halt::Cancelled),
+                () = self.shared.failed.cancelled() => return Err(self.failure()),
+                result = self.reader.next() => result,
+            };
+            self.ctx.heartbeat.beat();
+            match result {
+                Ok(event) => return Ok(event),
+                Err(error) => {
+                    self.shared.lag.unknown();
+                    tracing::warn!(error = %error, location = %self.reader.boundary(), "reading the source's binlog failed");
+                    self.reader.can_retry(error)?;
+                    self.assembler.reset();
+                    self.open = Open::default();
+                    self.tables.forget_numbers();
+                    tokio::select! {
+                        biased;
+                        () = self.ctx.cancel.cancelled() => return Err(Halt::Cancelled),
+                        () = self.shared.failed.cancelled() => return Err(self.failure()),
+                        result = self.reader.reopen(&self.ctx.heartbeat) => result?,
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn failure(&self) -> Halt {
+        match self.shared.take_failure() {
+            Some(error) if error.code == codes::UNIT_CANCELLED => Halt::Cancelled,
+            Some(error) => error.into(),
+            None => CodedError::new(codes::INTERNAL, "an applier ended without an error").into(),
+        }
+    }
+
+    fn reached_until(&self) -> bool {
+        !self.assembler.is_open()
+            && self.until.as_ref().is_some_and(|until| match (self.reader.read_set(), &until.gtid_set) {
+                (Some(read), Some(wanted)) if !wanted.is_empty() => read.contains_set(wanted),
+                _ => *self.reader.boundary() >= until.position,
+            })
+    }
+
+    async fn handle(&mut self, event: &BinlogEvent) -> Result<(), Halt> {
+        let end = BinlogPosition { file: event.file.to_string(), pos: event.end_pos };
+        let was_open = self.assembler.is_open();
+        let step = self.assembler.feed(event)?;
+        if !was_open && self.assembler.is_open() {
+            self.begin()?;
+        }
+        match step {
+            Step::Nothing => {}
+            Step::Idle => {
+                self.shared.lag.idle();
+                self.idle(&end);
+            }
+            Step::Moved => {
+                self.tables.forget_numbers();
+                self.moved(event);
+            }
+            Step::Rows(rows) => {
+                self.rows(event, rows).await?;
+                if self.open.bytes > LARGE_BYTES {
+                    self.large(event).await?;
+                }
+            }
+            Step::Statement { query, inside } => {
+                if !inside {
+                    self.begin()?;
+                }
+                self.statement(event, query, inside, end).await?;
+            }
+            Step::Savepoint(name) => {
+                self.open.savepoints.push((name, self.open.changes.len(), self.open.bytes));
+            }
+            Step::RollbackTo(name) => self.rollback_to(&name, event)?,
+            Step::XaPrepared => self.xa_prepared(event, end)?,
+            Step::XaDecided { commit } => {
+                if commit {
+                    return Err(CodedError::new(
+                        codes::BINLOG_UNSUPPORTED,
+                        "an XA transaction is committed whose changes were not read with it",
+                    )
+                    .at(place(event))
+                    .remedy("it was prepared by two-phase XA, which is not supported; compare with `diff`, and start again from a position after this one")
+                    .into());
+                }
+                self.finish_empty(end)?;
+            }
+            Step::Commit => self.commit(end).await?,
+            Step::Rollback => {
+                self.open.changes.clear();
+                self.finish_empty(end)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A transaction begins.
+    fn begin(&mut self) -> Result<(), Halt> {
+        self.open = Open::default();
+        self.shared.lag.busy(self.assembler.timestamp());
+        if let Some(gtid) = self.assembler.gtid() {
+            if let Some(set) = self.reader.read_set()
+                && set.flavor() != gtid.flavor()
+            {
+                return Err(CodedError::new(
+                    codes::BINLOG_UNSUPPORTED,
+                    format!("the source's GTIDs are of another flavour ({gtid}) than the task's progress"),
+                )
+                .remedy("the source was replaced by a server of another kind: copy again with --remove-meta")
+                .into());
+            }
+            self.open.known = self.shared.window.lock().is_applied(&TxnId::Gtid(gtid.clone()));
+        }
+        Ok(())
+    }
+
+    fn idle(&mut self, end: &BinlogPosition) {
+        if !self.assembler.is_open() && !end.file.is_empty() && end.pos >= 4 {
+            self.reader.passed(end.clone(), None);
+            self.advance(end);
+        }
+    }
+
+    fn moved(&mut self, event: &BinlogEvent) {
+        if let dmnode_mysql::EventBody::Rotate { file, pos, .. } = &event.body
+            && !self.assembler.is_open()
+        {
+            let next = BinlogPosition { file: file.clone(), pos: *pos };
+            self.reader.passed(next.clone(), None);
+            self.advance(&next);
+        }
+    }
+
+    fn advance(&self, position: &BinlogPosition) {
+        let mut window = self.shared.window.lock();
+        // Never back: a source that was replaced may count its files anew, which the next transaction tells.
+        if *position > window.location().position {
+            window.advance(position);
+        }
+    }
+
+    /// Decodes, filters and keeps the rows of one event.
+    pub(super) async fn rows(&mut self, event: &BinlogEvent, rows: &RowsEvent) -> Result<(), Halt> {
+        if self.open.known {
+            return Ok(());
+        }
+        let at = place(event);
+        let known = self.tables.known(&self.scope, self.filter.as_ref(), &rows.table, &at).await?;
+        let Some(known) = known else { return Ok(()) };
+        let end = BinlogPosition { file: event.file.to_string(), pos: event.end_pos };
+        let copied = self.filter.as_ref().map(|filter| {
+            let gtid = self.assembler.gtid();
+            let (table, end) = (&known.table.source, &end);
+            move |row: &dmnode_mysql::Row, known: &Known| {
+                filter.row_is_copied(table, copy_key(row, known), end, gtid)
+            }
+        });
+        let open = &mut self.open;
+        let foreign_key_checks = !rows.no_foreign_key_checks;
+        known
+            .decoder
+            .decode::<RowError>(rows, |images: RowImages| {
+                let row = match (images.before, images.after) {
+                    (None, Some(after)) => Some(RowChange::Insert(after)),
+                    (Some(before), None) => Some(RowChange::Delete(before)),
+                    (Some(before), Some(after)) => Some(RowChange::Update(before, after)),
+                    (None, None) => None,
+                };
+                let row = match (&copied, row) {
+                    (Some(copied), Some(row)) => without_copied(row, |row| copied(row, &known))?,
+                    (_, row) => row,
+                };
+                if let Some(row) = row {
+                    let change = Change { table: Arc::clone(&known.table), row, foreign_key_checks };
+                    open.bytes += change.memory();
+                    open.rows += 1;
+                    open.changes.push(change);
+                }
+                Ok(())
+            })
+            .map_err(|error| {
+                let error = match error {
+                    RowError::Coded(error) => return error.at(&at),
+                    RowError::Decode(error) => error,
+                };
+                let code = if error.what.contains("image") {
+                    codes::BINLOG_NOT_LOG_COLUMN
+                } else {
+                    codes::SYNCER_UNIT_DML_COLUMN_NOT_MATCH
+                };
+                CodedError::new(code, "a row of the binlog cannot be read")
+                    .object(format!("{} (source {})", known.table.target(), known.table.source))
+                    .at(&at)
+                    .cause(error)
+            })?;
+        Ok(())
+    }
+
+    fn rollback_to(&mut self, name: &str, event: &BinlogEvent) -> Result<(), Halt> {
+        let found = self.open.savepoints.iter().rposition(|(known, ..)| known.eq_ignore_ascii_case(name));
+        let Some(index) = found else {
+            return Err(CodedError::new(
+                codes::BINLOG_UNSUPPORTED,
+                "a transaction rolls back to a savepoint that is not in the binlog",
+            )
+            .at(place(event))
+            .into());
+        };
+        let (_, changes, bytes) = self.open.savepoints[index];
+        self.open.changes.truncate(changes);
+        self.open.bytes = bytes;
+        self.open.savepoints.truncate(index + 1);
+        Ok(())
+    }
+
+    fn xa_prepared(&mut self, event: &BinlogEvent, end: BinlogPosition) -> Result<(), Halt> {
+        if self.open.rows > 0 {
+            return Err(CodedError::new(
+                codes::BINLOG_UNSUPPORTED,
+                "a two-phase XA transaction changes tables of the task",
+            )
+            .at(place(event))
+            .remedy("two-phase XA is not supported yet: use ordinary transactions or ONE PHASE on the source, and start again from a later position")
+            .into());
+        }
+        self.finish_empty(end)
+    }
+
+    /// A statement: DDL, or something that must not be there.
+    async fn statement(
+        &mut self,
+        event: &BinlogEvent,
+        query: &dmnode_mysql::QueryEvent,
+        inside: bool,
+        end: BinlogPosition,
+    ) -> Result<(), Halt> {
+        let id = self.assembler.identity(&end);
+        // A statement that failed at the source and is in the binlog all the same changed nothing here only if it
+        // is DDL; partly done changes of rows come as rows.
+        if self.open.known {
+            return if inside { Ok(()) } else { self.finish_empty(end) };
+        }
+        let at = describe(&id, &end);
+        let (source, target) = (self.reader.flavor(), self.target.clone());
+        let servers = Servers { source, target: &target };
+        let decision = {
+            let gtid = self.assembler.gtid().cloned();
+            let filter = self.filter.as_ref();
+            let mut copied = filter
+                .map(|filter| |table: &dmnode_model::TableName| filter.ddl_is_copied(table, &end, gtid.as_ref()));
+            let copied = copied.as_mut().map(|copied| copied as &mut (dyn FnMut(&_) -> _ + '_));
+            decide(query, &self.scope, servers, copied).map_err(|error| error.at(&at))?
+        };
+        match decision {
+            Decision::Skip(why) => {
+                tracing::debug!(location = %at, why, "statement skipped");
+                self.shared.counters.skipped.fetch_add(1, Ordering::Relaxed);
+                if !inside {
+                    self.finish_empty(end)?;
+                }
+                Ok(())
+            }
+            Decision::Execute(ddl) => {
+                if !self.open.changes.is_empty() {
+                    return Err(CodedError::new(
+                        codes::DDL_UNSUPPORTED,
+                        "a DDL stands after row changes in one transaction",
+                    )
+                    .at(at)
+                    .into());
+                }
+                self.barrier().await?;
+                tracing::info!(location = %at, objects = ?ddl.objects, "executing a DDL");
+                let settings = session(query, event.header.timestamp, servers);
+                let applier = Arc::clone(&self.appliers[0]);
+                let mut applier = applier.lock().await;
+                // The number tells the statements of one transaction apart.
+                let key = if inside { id_inside(&id, self.open.ddls) } else { id.clone() };
+                self.open.ddls += 1;
+                let heartbeat = self.ctx.heartbeat.clone();
+                keep_beating(&heartbeat, self.ddl.execute(&mut applier, &key, &at, &ddl, &settings)).await?;
+                self.shared.counters.ddls.fetch_add(1, Ordering::Relaxed);
+                self.tables.forget();
+                self.scheduler.clear();
+                if !inside {
+                    // The watermark passes the DDL together with the removal of its traces.
+                    self.reader.passed(end.clone(), self.assembler.gtid());
+                    let update = {
+                        let mut window = self.shared.window.lock();
+                        let ordinal = window.push(id.clone(), end);
+                        window.done(ordinal);
+                        applier.book.update(&mut window, &[]).unwrap_or_default()
+                    };
+                    let clear = self.ddl.clear_sql(&key);
+                    applier.conn.apply(&update, &mut super::applier::Statement(&clear)).await?;
+                    applier.book.committed(&update, Vec::new());
+                    self.shared.lag.applied(self.assembler.timestamp());
+                    self.open = Open::default();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The transaction ends and has nothing for the target.
+    pub(super) fn finish_empty(&mut self, end: BinlogPosition) -> Result<(), Halt> {
+        let id = self.assembler.identity(&end);
+        self.reader.passed(end.clone(), self.assembler.gtid());
+        let mut window = self.shared.window.lock();
+        let ordinal = window.push(id, end.clone());
+        window.done(ordinal);
+        if window.is_empty() {
+            self.shared.lag.applied(self.assembler.timestamp());
+        }
+        drop(window);
+        self.open = Open::default();
+        self.drop_filter(&end);
+        Ok(())
+    }
+
+    fn drop_filter(&mut self, end: &BinlogPosition) {
+        let Some(filter) = &self.filter else { return };
+        let read = Location { position: end.clone(), gtid_set: self.reader.read_set().cloned() };
+        if filter.is_passed(&read) {
+            tracing::info!(location = %end, "the stream is past everything that was copied");
+            self.filter = None;
+        }
+    }
+
+    /// The transaction is complete: it goes to an applier.
+    async fn commit(&mut self, end: BinlogPosition) -> Result<(), Halt> {
+        let id = self.assembler.identity(&end);
+        if self.open.changes.is_empty() || self.shared.window.lock().is_applied(&id) {
+            return self.finish_empty(end);
+        }
+        let open = std::mem::take(&mut self.open);
+        let uses = write_set(&open.changes);
+        let permit = tokio::select! {
+            biased;
+            () = self.ctx.cancel.cancelled() => return Err(Halt::Cancelled),
+            permit = self.shared.reserve(open.bytes) => permit,
+        };
+        let Some(permit) = permit else { return Err(self.failure()) };
+        let mut place = Place::Wait;
+        let scheduler = &self.scheduler;
+        let ready = self.shared.wait_until(|window: &Window| {
+            if window.len() >= WINDOW_MAX {
+                return false;
+            }
+            place = scheduler.place(&uses, |ordinal| window.is_done(ordinal));
+            place != Place::Wait
+        });
+        tokio::select! {
+            biased;
+            () = self.ctx.cancel.cancelled() => return Err(Halt::Cancelled),
+            ready = ready => if !ready { return Err(self.failure()) },
+        }
+        let applier = match place {
+            Place::Behind(applier) => applier,
+            Place::Anywhere | Place::Wait => {
+                let load: Vec<usize> =
+                    self.shared.load.iter().map(|load| load.load(Ordering::Relaxed)).collect();
+                self.scheduler.choose(&load)
+            }
+        };
+        self.reader.passed(end.clone(), self.assembler.gtid());
+        let ordinal = self.shared.window.lock().push(id.clone(), end.clone());
+        let shared = Arc::clone(&self.shared);
+        self.scheduler.placed(&uses, applier, ordinal, |ordinal| shared.is_done(ordinal));
+        if let Some(load) = self.shared.load.get(applier) {
+            load.fetch_add(open.changes.len(), Ordering::Relaxed);
+        }
+        let transaction = Transaction {
+            ordinal,
+            id,
+            end: end.clone(),
+            timestamp: self.assembler.timestamp(),
+            changes: open.changes,
+            bytes: open.bytes,
+        };
+        // A closed queue means that its applier has failed; the failure is met at the next event.
+        let sent = self.queues.get(applier).map(|queue| queue.send(Queued { transaction, _permit: permit }));
+        if !matches!(sent, Some(Ok(()))) && self.shared.failed.is_cancelled() {
+            return Err(self.failure());
+        }
+        self.drop_filter(&end);
+        Ok(())
+    }
+
+    /// Waits until everything read so far is in the target.
+    pub(super) async fn barrier(&self) -> Result<(), Halt> {
+        tokio::select! {
+            biased;
+            () = self.ctx.cancel.cancelled() => Err(Halt::Cancelled),
+            drained = self.shared.wait_until(Window::is_empty) => if drained { Ok(()) } else { Err(self.failure()) },
+        }
+    }
+
+    /// Before the unit ends well: everything in flight is applied, the watermark and DM's checkpoint are written.
+    pub async fn drain(&mut self, limit: Duration) -> Result<(), Halt> {
+        self.queues.clear();
+        match tokio::time::timeout(limit, self.shared.wait_until(Window::is_empty)).await {
+            Ok(true) => {}
+            Ok(false) => return Err(self.failure()),
+            // What is in flight stays in doubt; the next generation finds out.
+            Err(_) => return Err(Halt::Cancelled),
+        }
+        let mut applier = self.appliers[0].lock().await;
+        applier.flush(&self.shared, true).await?;
+        Ok(())
+    }
+}
+
+/// The identity under which a DDL inside a transaction is noted. A transaction without GTID is known by its end,
+/// which is not reached yet: the statement's own end serves.
+fn id_inside(id: &TxnId, number: u32) -> TxnId {
+    match id {
+        TxnId::Gtid(gtid) => TxnId::Position(BinlogPosition { file: format!("{gtid}/{number}"), pos: 0 }),
+        TxnId::Position(position) => TxnId::Position(position.clone()),
+    }
+}
+
+/// What can go wrong with one row.
+enum RowError {
+    Decode(dmnode_mysql::DecodeError),
+    Coded(CodedError),
+}
+
+impl From<dmnode_mysql::DecodeError> for RowError {
+    fn from(error: dmnode_mysql::DecodeError) -> Self {
+        Self::Decode(error)
+    }
+}
+
+impl From<CodedError> for RowError {
+    fn from(error: CodedError) -> Self {
+        Self::Coded(error)
+    }
+}
+
+/// What of a change the copy does not contain. A row that moves between chunks is judged on both sides.
+fn without_copied(
+    row: RowChange,
+    copied: impl Fn(&dmnode_mysql::Row) -> Result<bool, CodedError>,
+) -> Result<Option<RowChange>, CodedError> {
+    Ok(match row {
+        RowChange::Insert(after) => (!copied(&after)?).then_some(RowChange::Insert(after)),
+        RowChange::Delete(before) => (!copied(&before)?).then_some(RowChange::Delete(before)),
+        RowChange::Update(before, after) => match (copied(&before)?, copied(&after)?) {
+            (true, true) => None,
+            (true, false) => Some(RowChange::Insert(after)),
+            (false, true) => Some(RowChange::Delete(before)),
+            (false, false) => Some(RowChange::Update(before, after)),
+        },
+    })
+}
+
+fn copy_key(row: &dmnode_mysql::Row, known: &Known) -> Option<i128> {
+    match row.values.get(known.table.copy_key?)? {
+        Value::Int(number) => Some((*number).into()),
+        Value::UInt(number) => Some((*number).into()),
+        _ => None,
+    }
+}
+
+/// Beats while something slow is under way in the target (a DDL may take hours).
+async fn keep_beating<T>(heartbeat: &crate::unit::Heartbeat, work: impl Future<Output = T>) -> T {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            result = &mut work => return result,
+            () = tokio::time::sleep(Duration::from_secs(1)) => heartbeat.beat(),
+        }
+    }
+}

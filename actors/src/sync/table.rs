@@ -1,0 +1,113 @@
+//! A source table, the target table it goes to, and what follows from the target's keys.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use dmnode_model::TableName;
+use dmnode_mysql::{ColumnInfo, TableInfo};
+
+use super::write_set::KeyPlan;
+
+/// How changes of a table may be rearranged inside one target transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// The row identity is the only unique key: only the net effect per key counts.
+    Net,
+    /// Further unique keys (or foreign keys with actions): original order, neighbours merged.
+    Ordered,
+    /// No row identity: rows are found by all their columns, one at a time.
+    Keyless,
+}
+
+/// One source table and its target, as of one moment of the schema.
+#[derive(Debug)]
+pub struct Table {
+    /// Number of the source and target pair, unique within the unit.
+    pub number: u32,
+    /// Name at the source.
+    pub source: TableName,
+    /// The target's description; its name is the target's name.
+    pub info: TableInfo,
+    /// How changes may be rearranged.
+    pub shape: Shape,
+    /// Indexes of the columns that identify a row; empty for [`Shape::Keyless`].
+    pub identity: Vec<usize>,
+    /// Name of the key that identifies a row.
+    pub identity_name: Option<String>,
+    /// Indexes of the columns that can be written.
+    pub writable: Vec<usize>,
+    /// What conflicts with what.
+    pub keys: KeyPlan,
+    /// Belongs to tables connected by foreign keys with actions that the source does not log: they keep one order.
+    pub cascades: bool,
+    /// Deleting or changing its rows fires such actions, which must take place in the target.
+    pub fires_actions: bool,
+    /// Index of the column by whose value the copy was cut.
+    pub copy_key: Option<usize>,
+    /// Warnings of statements on this table were looked at and found harmless.
+    pub harmless_warnings: AtomicBool,
+}
+
+/// What the rest of the target's schema says about a table.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ForeignKeys {
+    /// The connected component of the graph of foreign keys the table belongs to.
+    pub component: Option<u64>,
+    /// The component has actions (CASCADE, SET NULL) that must be left to the target.
+    pub cascades: bool,
+    /// One of these actions is fired by this table's rows.
+    pub fires_actions: bool,
+}
+
+impl Table {
+    /// Derives everything from the target's description.
+    pub fn new(number: u32, source: TableName, info: TableInfo, foreign: ForeignKeys, copy_key: Option<&str>) -> Self {
+        let identity_key = info.row_identity();
+        let identity: Vec<usize> =
+            identity_key.map(|key| key.columns.iter().filter_map(|part| part.column).collect()).unwrap_or_default();
+        let identity_name = identity_key.map(|key| key.name.clone());
+        let other_unique = info
+            .keys
+            .iter()
+            .any(|key| key.unique && identity_key.is_none_or(|identity| identity.name != key.name));
+        let shape = if identity.is_empty() {
+            Shape::Keyless
+        } else if other_unique || foreign.cascades {
+            Shape::Ordered
+        } else {
+            Shape::Net
+        };
+        let writable = (0..info.columns.len()).filter(|index| !info.columns[*index].generated).collect();
+        let keys = KeyPlan::new(&info, foreign.component);
+        let copy_key = copy_key.and_then(|name| info.column(name).map(|(index, _)| index));
+        Self {
+            number,
+            source,
+            shape,
+            identity,
+            identity_name,
+            writable,
+            keys,
+            cascades: foreign.cascades,
+            fires_actions: foreign.fires_actions,
+            copy_key,
+            harmless_warnings: AtomicBool::new(false),
+            info,
+        }
+    }
+
+    /// The target's name.
+    pub fn target(&self) -> &TableName {
+        &self.info.name
+    }
+
+    /// A column by index. Indexes of this structure are always in range.
+    pub fn column(&self, index: usize) -> &ColumnInfo {
+        &self.info.columns[index]
+    }
+
+    /// Whether its warnings are known to be harmless.
+    pub fn ignores_warnings(&self) -> bool {
+        self.harmless_warnings.load(Ordering::Relaxed)
+    }
+
+}

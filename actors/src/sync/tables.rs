@@ -1,0 +1,309 @@
+//! The tables of the stream: in scope or not, where they go, how their rows are decoded.
+//!
+//! The target has followed every DDL of the stream up to here, so the target's tables are the schema at this
+//! position. Everything is forgotten when a DDL is executed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use dmnode_model::codes;
+use dmnode_model::config::SubtaskConfig;
+use dmnode_model::error::CodedError;
+use dmnode_model::{Flavor, TableName};
+use dmnode_mysql::{Connection, RowDecoder, SqlError, TableInfo, TableMap};
+use dmnode_schema::{BlockAllowList, Router};
+
+use super::table::{ForeignKeys, Table};
+use crate::load::ChunkFilter;
+use crate::progress::ProgressStore;
+use crate::target::target_error;
+
+/// Engines whose changes roll back.
+const TRANSACTIONAL: [&str; 5] = ["InnoDB", "RocksDB", "ROCKSDB", "TokuDB", "XtraDB"];
+/// Connections tried for one look at the target.
+const ATTEMPTS: u32 = 5;
+
+/// A table in scope with its decoder.
+pub struct Known {
+    /// Source and target.
+    pub table: Arc<Table>,
+    /// Turns row images into values.
+    pub decoder: RowDecoder,
+}
+
+/// Scope and names: pure, from the configuration.
+pub struct Scope {
+    list: BlockAllowList,
+    router: Router,
+    meta_schema: String,
+}
+
+impl Scope {
+    /// From the subtask's rules.
+    pub fn new(subtask: &SubtaskConfig) -> Result<Self, CodedError> {
+        Ok(Self {
+            list: BlockAllowList::new(&subtask.block_allow_list, subtask.case_sensitive)?,
+            router: Router::new(&subtask.routes, subtask.case_sensitive)?,
+            meta_schema: subtask.meta_schema.clone(),
+        })
+    }
+
+    /// Whether the source's table is migrated.
+    pub fn has_table(&self, name: &TableName) -> Result<bool, CodedError> {
+        Ok(!name.schema.eq_ignore_ascii_case(&self.meta_schema) && self.list.table_in_scope(name)?)
+    }
+
+    /// Whether the source's schema is migrated.
+    pub fn has_schema(&self, name: &str) -> Result<bool, CodedError> {
+        Ok(!name.eq_ignore_ascii_case(&self.meta_schema) && self.list.schema_in_scope(name)?)
+    }
+
+    /// Routes.
+    pub fn router(&self) -> &Router {
+        &self.router
+    }
+}
+
+/// The cache.
+pub struct Tables {
+    store: Arc<ProgressStore>,
+    conn: Option<Connection>,
+    tables: HashMap<TableName, Option<Arc<Table>>>,
+    /// By the source's table number; cleared whenever numbers may be given anew.
+    decoders: HashMap<u64, (TableName, Option<Arc<Known>>)>,
+    foreign: Option<HashMap<TableName, ForeignKeys>>,
+    /// The source writes the changes made by actions of foreign keys to its binlog.
+    source_logs_actions: bool,
+    next_number: u32,
+}
+
+impl Tables {
+    /// Nothing is known yet.
+    pub fn new(store: Arc<ProgressStore>, source_logs_actions: bool) -> Self {
+        Self {
+            store,
+            conn: None,
+            tables: HashMap::new(),
+            decoders: HashMap::new(),
+            foreign: None,
+            source_logs_actions,
+            next_number: 0,
+        }
+    }
+
+    /// A DDL was executed: look at everything again.
+    pub fn forget(&mut self) {
+        self.tables.clear();
+        self.decoders.clear();
+        self.foreign = None;
+    }
+
+    /// The source may give its table numbers anew (a new binlog file, a new connection).
+    pub fn forget_numbers(&mut self) {
+        self.decoders.clear();
+    }
+
+    /// The table of a rows event; `None` when it is out of scope.
+    pub async fn known(
+        &mut self,
+        scope: &Scope,
+        copied: Option<&ChunkFilter>,
+        map: &TableMap,
+        place: &str,
+    ) -> Result<Option<Arc<Known>>, CodedError> {
+        if let Some((name, known)) = self.decoders.get(&map.table_id)
+            && *name == map.name
+        {
+            return Ok(known.clone());
+        }
+        let known = match self.table(scope, copied, &map.name).await.map_err(|error| error.at(place))? {
+            None => None,
+            Some(table) => {
+                let decoder = RowDecoder::new(map, &table.info).map_err(|error| {
+                    CodedError::new(
+                        codes::SYNCER_UNIT_DML_COLUMN_NOT_MATCH,
+                        "the rows in the binlog do not fit the target's table",
+                    )
+                    .object(format!("{} (source {})", table.target(), table.source))
+                    .at(place)
+                    .cause(error)
+                    .remedy("was a DDL skipped, or was the target's table changed by hand? make it like the source's at this position, then resume-task")
+                })?;
+                Some(Arc::new(Known { table, decoder }))
+            }
+        };
+        self.decoders.insert(map.table_id, (map.name.clone(), known.clone()));
+        Ok(known)
+    }
+
+    async fn table(
+        &mut self,
+        scope: &Scope,
+        copied: Option<&ChunkFilter>,
+        source: &TableName,
+    ) -> Result<Option<Arc<Table>>, CodedError> {
+        if let Some(table) = self.tables.get(source) {
+            return Ok(table.clone());
+        }
+        let table = if scope.has_table(source)? { Some(self.load(scope, copied, source).await?) } else { None };
+        self.tables.insert(source.clone(), table.clone());
+        Ok(table)
+    }
+
+    async fn load(
+        &mut self,
+        scope: &Scope,
+        copied: Option<&ChunkFilter>,
+        source: &TableName,
+    ) -> Result<Arc<Table>, CodedError> {
+        let target = scope.router().route(source)?;
+        let info = self.look(&target).await?.ok_or_else(|| {
+            CodedError::new(codes::SYNCER_DOWNSTREAM_TABLE_NOT_FOUND, "the target has no such table")
+                .object(format!("{target} (source {source})"))
+                .remedy("create it in the target with the source's structure at this position, then resume-task; or take it out of the task's block-allow-list")
+        })?;
+        if !TRANSACTIONAL.iter().any(|engine| engine.eq_ignore_ascii_case(&info.engine)) {
+            return Err(CodedError::new(
+                codes::TABLE_NOT_TRANSACTIONAL,
+                format!("the target's table has the engine {}, which cannot roll back", info.engine),
+            )
+            .object(&target));
+        }
+        let foreign = self.foreign_keys().await?.get(&info.name).copied().unwrap_or_default();
+        self.next_number += 1;
+        let copy_key = copied.and_then(|filter| filter.key_column(source));
+        Ok(Arc::new(Table::new(self.next_number, source.clone(), info, foreign, copy_key)))
+    }
+
+    /// The target's description of a table.
+    pub async fn look(&mut self, target: &TableName) -> Result<Option<TableInfo>, CodedError> {
+        let mut attempt = 0;
+        loop {
+            let conn = self.connection().await?;
+            match TableInfo::load(conn, target).await {
+                Ok(info) => return Ok(info),
+                Err(error) => self.lost(&mut attempt, error)?,
+            }
+        }
+    }
+
+    async fn connection(&mut self) -> Result<&mut Connection, CodedError> {
+        let conn = match self.conn.take().filter(|conn| !conn.is_closed()) {
+            Some(conn) => conn,
+            None => self.store.connect().await?,
+        };
+        Ok(self.conn.insert(conn))
+    }
+
+    fn lost(&mut self, attempt: &mut u32, error: SqlError) -> Result<(), CodedError> {
+        *attempt += 1;
+        self.conn = None;
+        if error.is_connection_lost() && *attempt < ATTEMPTS { Ok(()) } else { Err(target_error(&error)) }
+    }
+
+    /// The graph of foreign keys in the target.
+    async fn foreign_keys(&mut self) -> Result<&HashMap<TableName, ForeignKeys>, CodedError> {
+        if self.foreign.is_none() {
+            const SQL: &str = "SELECT constraint_schema, table_name, unique_constraint_schema, \
+                referenced_table_name, update_rule, delete_rule FROM information_schema.referential_constraints";
+            let mut attempt = 0;
+            let rows = loop {
+                let conn = self.connection().await?;
+                match conn.query(SQL).await {
+                    Ok(rows) => break rows,
+                    Err(error) => self.lost(&mut attempt, error)?,
+                }
+            };
+            let edges = rows.iter().map(|row| {
+                let text = |index: usize| row.string(index).unwrap_or_default();
+                let acts = |index: usize| matches!(text(index).as_str(), "CASCADE" | "SET NULL" | "SET DEFAULT");
+                Edge {
+                    child: TableName::new(text(0), text(1)),
+                    parent: TableName::new(text(2), text(3)),
+                    acts: acts(4) || acts(5),
+                }
+            });
+            self.foreign = Some(components(edges, self.source_logs_actions));
+        }
+        Ok(self.foreign.get_or_insert_default())
+    }
+}
+
+/// One foreign key.
+struct Edge {
+    child: TableName,
+    parent: TableName,
+    /// ON UPDATE or ON DELETE changes the child.
+    acts: bool,
+}
+
+/// Connected tables share one component.
+fn components(edges: impl Iterator<Item = Edge>, source_logs_actions: bool) -> HashMap<TableName, ForeignKeys> {
+    let mut group: HashMap<TableName, u64> = HashMap::new();
+    let mut acting = Vec::new();
+    for (number, edge) in edges.enumerate() {
+        let fresh = number as u64 + 1;
+        let parent = *group.entry(edge.parent.clone()).or_insert(fresh);
+        let child = *group.entry(edge.child.clone()).or_insert(parent);
+        if child != parent {
+            group.values_mut().filter(|value| **value == child).for_each(|value| *value = parent);
+        }
+        if edge.acts && !source_logs_actions {
+            acting.push(edge.parent);
+        }
+    }
+    let mut out: HashMap<TableName, ForeignKeys> = group
+        .iter()
+        .map(|(name, component)| {
+            (name.clone(), ForeignKeys { component: Some(*component), ..ForeignKeys::default() })
+        })
+        .collect();
+    for parent in acting {
+        let component = group.get(&parent).copied();
+        for keys in out.values_mut().filter(|keys| keys.component == component) {
+            keys.cascades = true;
+        }
+        if let Some(keys) = out.get_mut(&parent) {
+            keys.fires_actions = true;
+        }
+    }
+    out
+}
+
+/// Whether the source writes the changes made by actions of foreign keys to its binlog, as MySQL does from 9.6 on.
+pub async fn logs_foreign_key_actions(conn: &mut Connection, flavor: Flavor) -> Result<bool, SqlError> {
+    if flavor == Flavor::Mariadb {
+        return Ok(false);
+    }
+    match conn.query_one("SELECT @@GLOBAL.innodb_native_foreign_keys").await {
+        Ok(row) => Ok(row.and_then(|row| row.u64(0)) == Some(0)),
+        // 1193: older servers do not know the variable, and let the engine act unseen.
+        Err(error) if error.code() == Some(1193) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edge(child: &str, parent: &str, acts: bool) -> Edge {
+        Edge { child: TableName::new("s", child), parent: TableName::new("s", parent), acts }
+    }
+
+    #[test]
+    fn connected_tables_form_components() {
+        let edges = || {
+            vec![edge("b", "a", false), edge("d", "c", true), edge("c", "b", false), edge("y", "x", false)].into_iter()
+        };
+        let found = components(edges(), false);
+        let of = |name: &str| found[&TableName::new("s", name)];
+        assert_eq!(of("a").component, of("d").component);
+        assert_ne!(of("a").component, of("x").component);
+        assert_eq!(of("x").component, of("y").component);
+        assert!(of("a").cascades && of("d").cascades && !of("x").cascades);
+        assert!(of("c").fires_actions && !of("a").fires_actions);
+        let logged = components(edges(), true);
+        assert!(logged.values().all(|keys| !keys.cascades && !keys.fires_actions));
+    }
+}
