@@ -292,7 +292,8 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<u64>() {
         return Ok(Duration::from_secs(seconds));
     }
-    humantime::parse_duration(text).map_err(|err| format!("`{text}` is no duration such as `30s` or `10m`: {err}"))
+    humantime::parse_duration(text)
+        .map_err(|err| format!("`{text}` is no duration such as `30s` or `10m`: {err}"))
 }
 
 /// dmctl takes these long flags with one dash as well.
@@ -330,7 +331,18 @@ mod tests {
 
     #[test]
     fn dmctl_spellings_are_understood() {
-        let args = parse(&["-master-addr", "a:1,b:2", "start-task", "--remove-meta", "-s", "s1,s2", "-s", "s3", "t.yaml"]).unwrap();
+        let args = parse(&[
+            "-master-addr",
+            "a:1,b:2",
+            "start-task",
+            "--remove-meta",
+            "-s",
+            "s1,s2",
+            "-s",
+            "s3",
+            "t.yaml",
+        ])
+        .unwrap();
         assert_eq!(args.master_addr, ["a:1", "b:2"]);
         assert_eq!(args.source, ["s1", "s2", "s3"]);
         let Some(Command::StartTask(start)) = args.command else { panic!("start-task") };
@@ -341,7 +353,8 @@ mod tests {
         let Some(Command::QueryStatus(query)) = args.command else { panic!("query-status") };
         assert!(query.more && query.task.as_deref() == Some("task"));
 
-        let args = parse(&["list-member", "-l", "-w", "-n", "n1,n2", "-rpc-timeout=30s", "-o", "json"]).unwrap();
+        let args =
+            parse(&["list-member", "-l", "-w", "-n", "n1,n2", "-rpc-timeout=30s", "-o", "json"]).unwrap();
         assert_eq!(args.rpc_timeout, Some(Duration::from_secs(30)));
         assert_eq!(args.output, Some(OutputFormat::Json));
         let Some(Command::ListMember(list)) = args.command else { panic!("list-member") };

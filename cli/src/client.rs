@@ -76,14 +76,19 @@ impl Client {
     pub fn new(addresses: Vec<String>, timeout: Duration, proxy: Option<&str>) -> Result<Self, CtlError> {
         let addresses = addresses.iter().map(|text| parse_address(text)).collect::<Result<Vec<_>, _>>()?;
         if addresses.is_empty() {
-            return Err(CtlError::Usage("no address: give --master-addr HOST:PORT or set DM_MASTER_ADDR".to_owned()));
+            return Err(CtlError::Usage(
+                "no address: give --master-addr HOST:PORT or set DM_MASTER_ADDR".to_owned(),
+            ));
         }
-        let mut builder = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true);
+        let mut builder =
+            reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true);
         if let Some(url) = proxy {
-            let proxy = reqwest::Proxy::all(url).map_err(|err| CtlError::Usage(format!("--proxy `{url}`: {err}")))?;
+            let proxy =
+                reqwest::Proxy::all(url).map_err(|err| CtlError::Usage(format!("--proxy `{url}`: {err}")))?;
             builder = builder.proxy(proxy);
         }
-        let http = builder.build().map_err(|err| CtlError::Refused(format!("prepare the HTTP client: {err}")))?;
+        let http =
+            builder.build().map_err(|err| CtlError::Refused(format!("prepare the HTTP client: {err}")))?;
         Ok(Self { http, addresses, timeout, patience: PATIENCE.min(timeout) })
     }
 
@@ -99,7 +104,11 @@ impl Client {
             for address in &self.addresses {
                 let left = deadline.saturating_duration_since(Instant::now());
                 if left.is_zero() {
-                    misses.push(Miss { address: address.clone(), reason: "no time left".to_owned(), may_have_run: false });
+                    misses.push(Miss {
+                        address: address.clone(),
+                        reason: "no time left".to_owned(),
+                        may_have_run: false,
+                    });
                     continue;
                 }
                 match tokio::time::timeout(left, self.attempt(address, intent, request)).await {
@@ -149,14 +158,22 @@ impl Client {
             .and_then(|text| text.parse().ok());
         let body = response.bytes().await.map_err(|err| miss(describe(&err), true))?;
         let parsed = serde_json::from_slice::<Value>(&body).ok().filter(Value::is_object);
-        let msg = parsed.as_ref().and_then(|value| value.get("msg")).and_then(Value::as_str).map(str::to_owned);
+        let msg =
+            parsed.as_ref().and_then(|value| value.get("msg")).and_then(Value::as_str).map(str::to_owned);
         match (status, parsed) {
-            (StatusCode::SERVICE_UNAVAILABLE, _) => Err(miss(msg.unwrap_or_else(|| "not ready".to_owned()), false)),
-            (StatusCode::GATEWAY_TIMEOUT, _) => Err(miss(msg.unwrap_or_else(|| "timed out".to_owned()), true)),
+            (StatusCode::SERVICE_UNAVAILABLE, _) => {
+                Err(miss(msg.unwrap_or_else(|| "not ready".to_owned()), false))
+            }
+            (StatusCode::GATEWAY_TIMEOUT, _) => {
+                Err(miss(msg.unwrap_or_else(|| "timed out".to_owned()), true))
+            }
             (status, Some(body)) if status.is_success() => Ok(Answer { body, log_index }),
             (status, _) => Err(Attempt::Final(CtlError::Refused(match msg {
                 Some(msg) => format!("{address}: {msg}"),
-                None => format!("{address} answered HTTP {status} to `{}`; is it a dmnode of the same version?", R::NAME),
+                None => format!(
+                    "{address} answered HTTP {status} to `{}`; is it a dmnode of the same version?",
+                    R::NAME
+                ),
             }))),
         }
     }
@@ -172,7 +189,9 @@ impl Client {
         let (address, response) = self.open_stream(request).await?;
         let broken = |reason: String| {
             let name = R::NAME;
-            CtlError::NotReachable(format!("{address}: `{name}` broke off before its end: {reason}; run it again"))
+            CtlError::NotReachable(format!(
+                "{address}: `{name}` broke off before its end: {reason}; run it again"
+            ))
         };
         let mut chunks = response.bytes_stream();
         let mut pending: Vec<u8> = Vec::new();
@@ -189,29 +208,34 @@ impl Client {
                 if line.iter().all(u8::is_ascii_whitespace) {
                     continue;
                 }
-                let event = serde_json::from_slice(&line).map_err(|err| broken(format!("unreadable event: {err}")))?;
+                let event = serde_json::from_slice(&line)
+                    .map_err(|err| broken(format!("unreadable event: {err}")))?;
                 on_event(event)?;
             }
             if pending.len() > STREAM_LINE_BYTES_MAX {
                 return Err(broken("an event is too long".to_owned()));
             }
         }
-        if pending.iter().all(u8::is_ascii_whitespace) { Ok(()) } else { Err(broken("the last event is torn".to_owned())) }
+        if pending.iter().all(u8::is_ascii_whitespace) {
+            Ok(())
+        } else {
+            Err(broken("the last event is torn".to_owned()))
+        }
     }
 
-    async fn open_stream<R: CtlRequest>(
-        &self,
-        request: &R,
-    ) -> Result<(String, reqwest::Response), CtlError> {
+    async fn open_stream<R: CtlRequest>(&self, request: &R) -> Result<(String, reqwest::Response), CtlError> {
         let started = Instant::now();
         loop {
             let mut misses = Vec::with_capacity(self.addresses.len());
             for address in &self.addresses {
-                let post = self.http.post(format!("http://{address}{CTL_PREFIX}/{}", R::NAME)).json(request).send();
+                let post =
+                    self.http.post(format!("http://{address}{CTL_PREFIX}/{}", R::NAME)).json(request).send();
                 let reason = match tokio::time::timeout(self.timeout.min(STREAM_SILENCE), post).await {
                     Err(_) => "no answer".to_owned(),
                     Ok(Err(err)) => describe(&err),
-                    Ok(Ok(response)) if response.status().is_success() => return Ok((address.clone(), response)),
+                    Ok(Ok(response)) if response.status().is_success() => {
+                        return Ok((address.clone(), response));
+                    }
                     Ok(Ok(response)) => {
                         let status = response.status();
                         let text = response.text().await.unwrap_or_default();
@@ -219,7 +243,8 @@ impl Client {
                             .ok()
                             .and_then(|value| value.get("msg").and_then(Value::as_str).map(str::to_owned))
                             .unwrap_or_else(|| format!("HTTP {status}"));
-                        if status != StatusCode::SERVICE_UNAVAILABLE && status != StatusCode::GATEWAY_TIMEOUT {
+                        if status != StatusCode::SERVICE_UNAVAILABLE && status != StatusCode::GATEWAY_TIMEOUT
+                        {
                             return Err(CtlError::Refused(format!("{address}: {msg}")));
                         }
                         msg
@@ -241,7 +266,8 @@ enum Attempt {
 }
 
 fn give_up(command: &str, intent: &Intent, may_have_run: bool, misses: &[Miss]) -> CtlError {
-    let reasons: Vec<String> = misses.iter().map(|miss| format!("  {}: {}", miss.address, miss.reason)).collect();
+    let reasons: Vec<String> =
+        misses.iter().map(|miss| format!("  {}: {}", miss.address, miss.reason)).collect();
     let reasons = reasons.join("\n");
     match intent {
         Intent::Change(_) if may_have_run => CtlError::UnknownOutcome(format!(
@@ -249,13 +275,16 @@ fn give_up(command: &str, intent: &Intent, may_have_run: bool, misses: &[Miss]) 
              It may take effect yet. To find out: `dmnode ctl query-status`, `operate-source show` or `list-member` \
              once a node answers; giving the command again is safe."
         )),
-        Intent::Change(_) | Intent::Read => CtlError::NotReachable(format!("no node answered `{command}`\n{reasons}")),
+        Intent::Change(_) | Intent::Read => {
+            CtlError::NotReachable(format!("no node answered `{command}`\n{reasons}"))
+        }
     }
 }
 
 /// The chain of causes of a transport error, without the URL.
 fn describe(err: &reqwest::Error) -> String {
-    let mut text = if err.is_connect() { "cannot connect".to_owned() } else { "connection failed".to_owned() };
+    let mut text =
+        if err.is_connect() { "cannot connect".to_owned() } else { "connection failed".to_owned() };
     let mut cause = std::error::Error::source(err);
     while let Some(inner) = cause {
         let inner_text = inner.to_string();
@@ -324,7 +353,11 @@ mod tests {
                     if let Some((head, body)) = text.split_once("\r\n\r\n") {
                         let want: usize = head
                             .lines()
-                            .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ").map(|n| n.parse().unwrap()))
+                            .find_map(|line| {
+                                line.to_ascii_lowercase()
+                                    .strip_prefix("content-length: ")
+                                    .map(|n| n.parse().unwrap())
+                            })
                             .unwrap_or(0);
                         if body.len() >= want {
                             requests.lock().unwrap().push(text);
@@ -340,7 +373,10 @@ mod tests {
     }
 
     fn http(status: &str, body: &str) -> String {
-        format!("HTTP/1.1 {status}\r\nconnection: close\r\nx-dmnode-log-index: 42\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+        format!(
+            "HTTP/1.1 {status}\r\nconnection: close\r\nx-dmnode-log-index: 42\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
     }
 
     fn client(addresses: &[&str], timeout: Duration) -> Client {
@@ -361,7 +397,10 @@ mod tests {
         assert!(answer.is_ok());
         assert_eq!(answer.log_index, Some(42));
         let seen = seen.lock().unwrap();
-        let ids: Vec<&str> = seen.iter().filter_map(|text| text.lines().find(|line| line.starts_with(REQUEST_ID_HEADER))).collect();
+        let ids: Vec<&str> = seen
+            .iter()
+            .filter_map(|text| text.lines().find(|line| line.starts_with(REQUEST_ID_HEADER)))
+            .collect();
         assert_eq!(ids.len(), 3, "{seen:?}");
         assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
     }
@@ -396,10 +435,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_torn_stream_is_an_error() {
-        let (address, _) = server(vec!["HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{\"a\":1}\n{\"b\"".to_owned()]).await;
+        let (address, _) =
+            server(vec!["HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{\"a\":1}\n{\"b\"".to_owned()]).await;
         let client = client(&[&address], Duration::from_secs(5));
         let mut events = 0;
-        let err = client.stream(&DiffRequest::default(), |_| { events += 1; Ok(()) }).await.unwrap_err();
+        let err = client
+            .stream(&DiffRequest::default(), |_| {
+                events += 1;
+                Ok(())
+            })
+            .await
+            .unwrap_err();
         assert_eq!(events, 1);
         assert_eq!(err.exit(), crate::exit::Exit::NotReachable);
     }

@@ -1,16 +1,16 @@
 //! The commands: arguments to requests, answers to text and exit code.
 
 use dmnode_model::api::{
-    CheckTaskRequest, ConfigKind as ApiConfigKind, CtlRequest, DecryptRequest, EncryptRequest, GetConfigRequest,
-    ListMemberRequest, OperateSourceRequest, OperateTaskRequest, QueryStatusRequest, SourceOp, StartTaskRequest, TaskOp,
-    TransferSourceRequest,
+    CheckTaskRequest, ConfigKind as ApiConfigKind, CtlRequest, DecryptRequest, EncryptRequest,
+    GetConfigRequest, ListMemberRequest, OperateSourceRequest, OperateTaskRequest, QueryStatusRequest,
+    SourceOp, StartTaskRequest, TaskOp, TransferSourceRequest,
 };
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use crate::args::{
-    CheckTaskArgs, Command, ConfigArgs, ConfigKind, ListMemberArgs, OperateSourceArgs, OperateTaskArgs, QueryStatusArgs,
-    SourceOperation, StartTaskArgs, TransferSourceArgs,
+    CheckTaskArgs, Command, ConfigArgs, ConfigKind, ListMemberArgs, OperateSourceArgs, OperateTaskArgs,
+    QueryStatusArgs, SourceOperation, StartTaskArgs, TransferSourceArgs,
 };
 use crate::client::{Answer, Client, Intent};
 use crate::exit::{CtlError, Exit};
@@ -43,10 +43,16 @@ impl Session {
             Command::ListMember(args) => self.list_member(args).await,
             Command::Config(args) => self.config(args).await,
             Command::GetConfig(args) => {
-                self.config(&ConfigArgs { kind: args.kind, name: args.name.clone(), path: args.file.clone() }).await
+                self.config(&ConfigArgs { kind: args.kind, name: args.name.clone(), path: args.file.clone() })
+                    .await
             }
             Command::GetTaskConfig(args) => {
-                self.config(&ConfigArgs { kind: ConfigKind::Task, name: args.name.clone(), path: args.file.clone() }).await
+                self.config(&ConfigArgs {
+                    kind: ConfigKind::Task,
+                    name: args.name.clone(),
+                    path: args.file.clone(),
+                })
+                .await
             }
             Command::TransferSource(args) => self.transfer_source(args).await,
             Command::Encrypt(args) => {
@@ -62,7 +68,12 @@ impl Session {
     }
 
     /// Prints an answer and judges it.
-    fn finish(&self, answer: &Answer, is_change: bool, render: impl FnOnce(&Value) -> String) -> Result<Exit, CtlError> {
+    fn finish(
+        &self,
+        answer: &Answer,
+        is_change: bool,
+        render: impl FnOnce(&Value) -> String,
+    ) -> Result<Exit, CtlError> {
         if self.output.is_table() {
             self.output.line(&render(&answer.body));
         } else {
@@ -89,10 +100,14 @@ impl Session {
             SourceOperation::Show => (SourceOp::ShowSource, false, false),
         };
         if needs_names && args.names.is_empty() && self.sources.is_empty() {
-            return Err(CtlError::Usage("operate-source: name at least one source file or source id".to_owned()));
+            return Err(CtlError::Usage(
+                "operate-source: name at least one source file or source id".to_owned(),
+            ));
         }
         if args.worker.is_some() && (operation != SourceOperation::Create || args.names.len() != 1) {
-            return Err(CtlError::Usage("operate-source: --worker goes with `create` and exactly one file".to_owned()));
+            return Err(CtlError::Usage(
+                "operate-source: --worker goes with `create` and exactly one file".to_owned(),
+            ));
         }
         let mut config = Vec::new();
         let mut source_ids = Vec::new();
@@ -154,7 +169,9 @@ impl Session {
 
     async fn operate_tasks_of_source(&self, op: TaskOp, batch_size: usize) -> Result<Exit, CtlError> {
         let [source] = self.sources.as_slice() else {
-            return Err(CtlError::Usage("name a task, or exactly one source with -s to mean all its tasks".to_owned()));
+            return Err(CtlError::Usage(
+                "name a task, or exactly one source with -s to mean all its tasks".to_owned(),
+            ));
         };
         let query = QueryStatusRequest { name: String::new(), sources: vec![source.clone()] };
         let status = self.client.call(&Intent::Read, &query).await?;
@@ -205,7 +222,8 @@ impl Session {
             other => other,
         };
         if self.output.is_table() {
-            let shown = if answer.is_ok() { status::render(&answer.body) } else { tables::workers(&answer.body) };
+            let shown =
+                if answer.is_ok() { status::render(&answer.body) } else { tables::workers(&answer.body) };
             self.output.line(&shown);
             return Ok(exit);
         }
@@ -235,7 +253,8 @@ impl Session {
             ConfigKind::Master => ApiConfigKind::Master,
             ConfigKind::Worker => ApiConfigKind::Worker,
         };
-        let name = if args.kind == ConfigKind::Task { files::task_name(&args.name) } else { args.name.clone() };
+        let name =
+            if args.kind == ConfigKind::Task { files::task_name(&args.name) } else { args.name.clone() };
         let mut answer = self.client.call(&Intent::Read, &GetConfigRequest { kind, name }).await?;
         if let (Some(path), true) = (&args.path, answer.is_ok()) {
             write_private(path, text(&answer.body, "cfg"))?;
@@ -278,7 +297,9 @@ fn argument_or_stdin(argument: &str) -> Result<String, CtlError> {
         return Ok(argument.to_owned());
     }
     let mut line = String::new();
-    std::io::stdin().read_line(&mut line).map_err(|err| CtlError::Refused(format!("read standard input: {err}")))?;
+    std::io::stdin()
+        .read_line(&mut line)
+        .map_err(|err| CtlError::Refused(format!("read standard input: {err}")))?;
     Ok(line.trim_end_matches(['\n', '\r']).to_owned())
 }
 
@@ -296,8 +317,13 @@ fn write_private(path: &std::path::Path, text: &str) -> Result<(), CtlError> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     let refused = |err: std::io::Error| CtlError::Refused(format!("write `{}`: {err}", path.display()));
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(refused)?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(refused)?;
     file.write_all(text.as_bytes()).map_err(refused)
 }
 

@@ -12,7 +12,12 @@ use crate::output::{BAD, GOOD, Output, styled};
 use crate::status::grouped;
 
 /// Runs the comparison and prints it as it comes.
-pub async fn run(client: &Client, output: Output, sources: Vec<String>, args: &DiffArgs) -> Result<Exit, CtlError> {
+pub async fn run(
+    client: &Client,
+    output: Output,
+    sources: Vec<String>,
+    args: &DiffArgs,
+) -> Result<Exit, CtlError> {
     let request = DiffRequest {
         task: files::task_name(&args.task),
         sources,
@@ -22,12 +27,16 @@ pub async fn run(client: &Client, output: Output, sources: Vec<String>, args: &D
         recheck_seconds: args.recheck_seconds,
     };
     let bar = ProgressBar::new_spinner();
-    bar.set_style(ProgressStyle::with_template("{spinner} {elapsed} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    bar.set_style(
+        ProgressStyle::with_template("{spinner} {elapsed} {msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+    );
     let mut verdict = Verdict::default();
     let streamed = client
         .stream(&request, |line| {
-            let event: DiffEvent = serde_json::from_value(line.clone())
-                .map_err(|err| CtlError::Refused(format!("an event of the comparison is not understood: {err}")))?;
+            let event: DiffEvent = serde_json::from_value(line.clone()).map_err(|err| {
+                CtlError::Refused(format!("an event of the comparison is not understood: {err}"))
+            })?;
             bar.tick();
             if let DiffEvent::Progress { .. } = &event {
                 bar.set_message(shown(&event));
@@ -89,7 +98,9 @@ impl Verdict {
             return Err(CtlError::Refused(text));
         }
         let Some(summary) = self.summary else {
-            return Err(CtlError::NotReachable("the comparison ended without a summary; run it again".to_owned()));
+            return Err(CtlError::NotReachable(
+                "the comparison ended without a summary; run it again".to_owned(),
+            ));
         };
         let is_equal = summary.equal && summary.differences == 0 && self.differences == 0;
         Ok(if is_equal { Exit::Done } else { Exit::Unhealthy })
@@ -105,10 +116,17 @@ fn shown(event: &DiffEvent) -> String {
         DiffEvent::Difference(row) => difference(row),
         DiffEvent::TableDone { table, source_rows, target_rows, differences, .. } => {
             let verdict = verdict(*differences == 0, &format!("{differences} differences"));
-            format!("{table}: {} rows in the source, {} in the target: {verdict}", grouped(*source_rows), grouped(*target_rows))
+            format!(
+                "{table}: {} rows in the source, {} in the target: {verdict}",
+                grouped(*source_rows),
+                grouped(*target_rows)
+            )
         }
         DiffEvent::Summary(summary) => {
-            let verdict = verdict(summary.equal && summary.differences == 0, &format!("{} differences", summary.differences));
+            let verdict = verdict(
+                summary.equal && summary.differences == 0,
+                &format!("{} differences", summary.differences),
+            );
             let mut text = format!(
                 "{} tables, {} rows in the source, {} in the target: {verdict}",
                 summary.tables,
@@ -140,8 +158,11 @@ fn difference(row: &DiffRow) -> String {
         DiffKind::TableExtraInTarget => "table extra in target",
         DiffKind::SchemaDiffers => "schema differs",
     };
-    let key: Vec<String> =
-        row.key.iter().map(|(column, value)| format!("{column}={}", value.as_deref().unwrap_or("NULL"))).collect();
+    let key: Vec<String> = row
+        .key
+        .iter()
+        .map(|(column, value)| format!("{column}={}", value.as_deref().unwrap_or("NULL")))
+        .collect();
     let mut text = format!("{}: {}", styled(BAD, kind), row.target_table);
     if !key.is_empty() {
         text.push_str(&format!(" ({})", key.join(", ")));
@@ -197,7 +218,8 @@ mod tests {
     #[test]
     fn no_summary_is_never_success() {
         assert_eq!(exit(vec![]).unwrap_err().exit(), Exit::NotReachable);
-        let error = ProcessError { code: 46018, message: "no such task".to_owned(), ..ProcessError::default() };
+        let error =
+            ProcessError { code: 46018, message: "no such task".to_owned(), ..ProcessError::default() };
         let err = exit(vec![DiffEvent::Error { error }]).unwrap_err();
         assert_eq!((err.exit(), err.to_string()), (Exit::Refused, "error 46018: no such task".to_owned()));
     }

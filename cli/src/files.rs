@@ -58,7 +58,8 @@ fn inline_line(line: &str, warnings: &mut Vec<String>) -> String {
                 out.push_str(&format!("{key}-base64: \"{}\"", BASE64.encode(content)));
             }
             Some((Err(err), path)) => {
-                warnings.push(format!("{key} `{path}` cannot be read here ({err}); the nodes will look for it"));
+                warnings
+                    .push(format!("{key} `{path}` cannot be read here ({err}); the nodes will look for it"));
                 out.push_str(&rest[before.len()..rest.len() - after.len() + blanks + length]);
             }
             None => out.push_str(&rest[before.len()..rest.len() - after.len() + blanks + length]),
@@ -76,7 +77,10 @@ fn next_tls_key(text: &str) -> Option<(&str, &str, &str)> {
         .filter_map(|key| {
             text.match_indices(key)
                 .find(|(at, _)| {
-                    let before_ok = text[..*at].chars().next_back().is_none_or(|c| c == ' ' || c == '{' || c == ',' || c == '\t');
+                    let before_ok = text[..*at]
+                        .chars()
+                        .next_back()
+                        .is_none_or(|c| c == ' ' || c == '{' || c == ',' || c == '\t');
                     before_ok && text[at + key.len()..].starts_with(": ")
                 })
                 .map(|(at, _)| (at, key))
@@ -158,16 +162,25 @@ pub fn read_ctl_config(path: &Path) -> Result<CtlConfig, CtlError> {
     let usage = |text: String| CtlError::Usage(format!("--config `{}`: {text}", path.display()));
     let text = read_text(path).map_err(|err| CtlError::Usage(err.to_string()))?;
     let raw: Raw = toml::from_str(&text).map_err(|err| usage(err.to_string()))?;
-    if [&raw.ssl_ca, &raw.ssl_cert, &raw.ssl_key].into_iter().any(|value| value.as_ref().is_some_and(|path| !path.is_empty())) {
-        return Err(usage("ssl-ca, ssl-cert and ssl-key are set, but nodes of this version do not speak TLS; remove them".to_owned()));
+    if [&raw.ssl_ca, &raw.ssl_cert, &raw.ssl_key]
+        .into_iter()
+        .any(|value| value.as_ref().is_some_and(|path| !path.is_empty()))
+    {
+        return Err(usage(
+            "ssl-ca, ssl-cert and ssl-key are set, but nodes of this version do not speak TLS; remove them"
+                .to_owned(),
+        ));
     }
     let rpc_timeout = raw
         .rpc_timeout
         .filter(|text| !text.is_empty())
-        .map(|text| humantime::parse_duration(&text).map_err(|err| usage(format!("rpc-timeout `{text}`: {err}"))))
+        .map(|text| {
+            humantime::parse_duration(&text).map_err(|err| usage(format!("rpc-timeout `{text}`: {err}")))
+        })
         .transpose()?;
     let master_addr = raw.master_addr.unwrap_or_default();
-    let master_addr = master_addr.split(',').map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect();
+    let master_addr =
+        master_addr.split(',').map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect();
     Ok(CtlConfig { master_addr, rpc_timeout })
 }
 

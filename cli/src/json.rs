@@ -21,7 +21,8 @@ pub enum EmptyList {
 /// Prints `value` as dmctl does.
 pub fn to_text<T: Serialize>(value: &T, empty_list: EmptyList) -> Result<String, serde_json::Error> {
     let mut out = Vec::with_capacity(512);
-    let formatter = DmctlFormatter { inner: PrettyFormatter::with_indent(b"    "), depth: 0, is_empty: true, empty_list };
+    let formatter =
+        DmctlFormatter { inner: PrettyFormatter::with_indent(b"    "), depth: 0, is_empty: true, empty_list };
     let mut serializer = serde_json::Serializer::with_formatter(&mut out, formatter);
     value.serialize(&mut serializer)?;
     Ok(String::from_utf8_lossy(&out).into_owned())
@@ -85,7 +86,11 @@ impl Formatter for DmctlFormatter {
         self.inner.end_object_value(writer)
     }
 
-    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
         // Go's encoder escapes what would be unsafe inside HTML or JavaScript.
         let mut rest = fragment;
         while let Some(at) = rest.find(['<', '>', '&', '\u{2028}', '\u{2029}']) {
@@ -129,7 +134,8 @@ mod tests {
 
     #[test]
     fn an_empty_list_takes_two_lines_or_one() {
-        let value = json!({"result": false, "sources": [], "inner": {"blockingDDLs": [], "list": [[]]}, "last": [1]});
+        let value =
+            json!({"result": false, "sources": [], "inner": {"blockingDDLs": [], "list": [[]]}, "last": [1]});
         let expected = "{\n    \"result\": false,\n    \"sources\": [\n    ],\n    \"inner\": {\n        \"blockingDDLs\": [\n        ],\n        \"list\": [\n            [\n            ]\n        ]\n    },\n    \"last\": [\n        1\n    ]\n}";
         assert_eq!(to_text(&value, EmptyList::TwoLines).unwrap(), expected);
         assert_eq!(to_text(&json!({"tasks": []}), EmptyList::OneLine).unwrap(), "{\n    \"tasks\": []\n}");

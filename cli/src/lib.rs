@@ -89,7 +89,10 @@ async fn run_command(parsed: CtlArgs, output: Output) -> Result<Exit, CtlError> 
     }
     let ignored = client::proxy_variables();
     if !ignored.is_empty() && parsed.proxy.is_none() {
-        output.note(&format!("note: {} is set and ignored for cluster addresses; --proxy URL uses one", ignored.join(", ")));
+        output.note(&format!(
+            "note: {} is set and ignored for cluster addresses; --proxy URL uses one",
+            ignored.join(", ")
+        ));
     }
     let timeout = parsed.rpc_timeout.or(config.rpc_timeout).unwrap_or(DEFAULT_RPC_TIMEOUT);
     let client = Client::new(addresses, timeout, parsed.proxy.as_deref())?;

@@ -44,7 +44,8 @@ impl Output {
 
     /// Prints a value as dmctl does.
     pub fn json(self, value: &Value, empty_list: EmptyList) -> Result<(), CtlError> {
-        let text = json::to_text(value, empty_list).map_err(|err| CtlError::Refused(format!("print the answer: {err}")))?;
+        let text = json::to_text(value, empty_list)
+            .map_err(|err| CtlError::Refused(format!("print the answer: {err}")))?;
         self.line(&text);
         Ok(())
     }
@@ -70,7 +71,10 @@ pub fn styled(style: Style, text: &str) -> String {
 /// An empty table with these headings.
 pub fn table(headings: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic).set_header(headings);
+    table
+        .load_preset(UTF8_FULL_CONDENSED)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(headings);
     table
 }
 
@@ -83,7 +87,9 @@ pub fn text<'a>(value: &'a Value, field: &str) -> &'a str {
 pub fn number(value: &Value, field: &str) -> Option<u64> {
     match value.get(field)? {
         Value::String(text) => text.parse().ok(),
-        Value::Number(number) => number.as_u64().or_else(|| number.as_f64().filter(|n| *n >= 0.0).map(|n| n as u64)),
+        Value::Number(number) => {
+            number.as_u64().or_else(|| number.as_f64().filter(|n| *n >= 0.0).map(|n| n as u64))
+        }
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     }
 }

@@ -10,7 +10,8 @@ use crate::output::{BAD, WARN, flag, list, number, styled, table, text};
 /// Something in the answer needs a person.
 pub fn is_unhealthy(answer: &Value) -> bool {
     list(answer, "sources").iter().any(|source| {
-        !flag(source, "result") || list(source, "subTaskStatus").iter().any(|subtask| has_errors(&subtask["result"]))
+        !flag(source, "result")
+            || list(source, "subTaskStatus").iter().any(|subtask| has_errors(&subtask["result"]))
     })
 }
 
@@ -20,7 +21,8 @@ fn has_errors(result: &Value) -> bool {
 
 /// Every subtask shown is finished, and there is at least one.
 pub fn is_all_finished(answer: &Value) -> bool {
-    let mut stages = list(answer, "sources").iter().flat_map(|source| list(source, "subTaskStatus")).peekable();
+    let mut stages =
+        list(answer, "sources").iter().flat_map(|source| list(source, "subTaskStatus")).peekable();
     stages.peek().is_some() && stages.all(|subtask| text(subtask, "stage") == "Finished")
 }
 
@@ -40,7 +42,8 @@ pub fn summary(answer: &Value) -> Option<Value> {
     let tasks: Vec<Value> = tasks
         .into_iter()
         .map(|(name, members)| {
-            let ids: Vec<&str> = members.iter().map(|(source, _)| text(&source["sourceStatus"], "source")).collect();
+            let ids: Vec<&str> =
+                members.iter().map(|(source, _)| text(&source["sourceStatus"], "source")).collect();
             json!({"taskName": name, "taskStatus": task_status(name, &members), "sources": ids})
         })
         .collect();
@@ -57,7 +60,10 @@ fn task_status(name: &str, members: &[(&Value, &Value)]) -> String {
     for (source, subtask) in members {
         let relay = &source["sourceStatus"]["relayStatus"];
         let relay_stage = text(relay, "stage");
-        if stage(subtask) == "Running" && text(subtask, "unit") == "Sync" && (relay_stage == "Paused" || relay_stage == "Stopped") {
+        if stage(subtask) == "Running"
+            && text(subtask, "unit") == "Sync"
+            && (relay_stage == "Paused" || relay_stage == "Stopped")
+        {
             let shown = if has_errors(&relay["result"]) { "Error" } else { relay_stage };
             return format!("Error - Relay status is {shown}{details}");
         }
@@ -143,7 +149,12 @@ fn restarts(name: &str, subtask: &Value) -> Option<String> {
     let (panics, errors, hangs) = (count("panics"), count("errors"), count("hangs"));
     (panics + errors + hangs > 0).then(|| {
         let cause = text(&subtask["dmnode"], "lastRestartCause");
-        styled(WARN, &format!("{name}: restarted after {panics} panics, {errors} errors, {hangs} hangs; last: {cause}"))
+        styled(
+            WARN,
+            &format!(
+                "{name}: restarted after {panics} panics, {errors} errors, {hangs} hangs; last: {cause}"
+            ),
+        )
     })
 }
 
@@ -165,7 +176,10 @@ pub fn progress(subtask: &Value) -> String {
             out = format!("{:.1} % ({out})", share * 100.0);
         }
         if let Some(eta) = number(copy, "etaSeconds") {
-            out.push_str(&format!(", {} left", humantime::format_duration(std::time::Duration::from_secs(eta))));
+            out.push_str(&format!(
+                ", {} left",
+                humantime::format_duration(std::time::Duration::from_secs(eta))
+            ));
         }
         return out;
     }
@@ -238,7 +252,8 @@ mod tests {
 
     #[test]
     fn the_short_form_is_dmctls() {
-        let short = summary(&answer(&[("s1", "Running", Value::Null), ("s2", "Running", Value::Null)])).unwrap();
+        let short =
+            summary(&answer(&[("s1", "Running", Value::Null), ("s2", "Running", Value::Null)])).unwrap();
         let expected = json!({"result": true, "msg": "", "tasks": [{"taskName": "test", "taskStatus": "Running", "sources": ["s1", "s2"]}]});
         assert_eq!(short, expected);
     }
@@ -248,7 +263,8 @@ mod tests {
         let status = |subtasks: &[(&str, &str, Value)]| {
             summary(&answer(subtasks)).unwrap()["tasks"][0]["taskStatus"].as_str().unwrap().to_owned()
         };
-        let failed = "Error - Some error occurred in subtask. Please run `query-status test` to get more details.";
+        let failed =
+            "Error - Some error occurred in subtask. Please run `query-status test` to get more details.";
         assert_eq!(status(&[("a", "Running", Value::Null), ("b", "Paused", error())]), failed);
         assert_eq!(status(&[("a", "Running", Value::Null), ("b", "Paused", Value::Null)]), "Paused");
         assert_eq!(status(&[("a", "Finished", Value::Null), ("b", "Finished", Value::Null)]), "Finished");
@@ -272,7 +288,9 @@ mod tests {
     #[test]
     fn the_table_shows_rows_lag_and_errors() {
         let shown = render(&answer(&[("s1", "Running", Value::Null), ("s2", "Paused", error())]));
-        for part in ["1,234,567 rows", "in step", "(bin.000001, 4)", "error 10006: m", "cause: c", "remedy: w"] {
+        for part in
+            ["1,234,567 rows", "in step", "(bin.000001, 4)", "error 10006: m", "cause: c", "remedy: w"]
+        {
             assert!(shown.contains(part), "{part} in {shown}");
         }
         assert_eq!(render(&json!({"result": true, "sources": []})), "no tasks");

@@ -9,9 +9,17 @@ use crate::output::{BAD, WARN, flag, list, styled, table, text};
 pub fn workers(answer: &Value) -> String {
     let mut rows = table(&["SOURCE", "NODE", "RESULT", "MESSAGE"]);
     for worker in list(answer, "sources") {
-        let result =
-            if flag(worker, "result") { Cell::new("ok").fg(Color::Green) } else { Cell::new("failed").fg(Color::Red) };
-        rows.add_row([Cell::new(text(worker, "source")), Cell::new(text(worker, "worker")), result, Cell::new(text(worker, "msg"))]);
+        let result = if flag(worker, "result") {
+            Cell::new("ok").fg(Color::Green)
+        } else {
+            Cell::new("failed").fg(Color::Red)
+        };
+        rows.add_row([
+            Cell::new(text(worker, "source")),
+            Cell::new(text(worker, "worker")),
+            result,
+            Cell::new(text(worker, "msg")),
+        ]);
     }
     with_message(answer, (!list(answer, "sources").is_empty()).then(|| rows.to_string()))
 }
@@ -23,11 +31,25 @@ pub fn batch(answer: &Value) -> String {
         let name = text(task, "task");
         let op = text(task, "op");
         if list(task, "sources").is_empty() {
-            rows.add_row([name, op, "", "", if flag(task, "result") { "ok" } else { "failed" }, text(task, "msg")]);
+            rows.add_row([
+                name,
+                op,
+                "",
+                "",
+                if flag(task, "result") { "ok" } else { "failed" },
+                text(task, "msg"),
+            ]);
         }
         for worker in list(task, "sources") {
             let result = if flag(worker, "result") { "ok" } else { "failed" };
-            rows.add_row([name, op, text(worker, "source"), text(worker, "worker"), result, text(worker, "msg")]);
+            rows.add_row([
+                name,
+                op,
+                text(worker, "source"),
+                text(worker, "worker"),
+                result,
+                text(worker, "msg"),
+            ]);
         }
     }
     with_message(answer, (!list(answer, "tasks").is_empty()).then(|| rows.to_string()))
@@ -46,8 +68,13 @@ pub fn members(answer: &Value) -> String {
         if let Some(master) = member.get("master").filter(|value| value.is_object()) {
             let mut rows = table(&["MASTER", "MEMBER ID", "ALIVE", "PEER", "CLIENT"]);
             for one in list(master, "masters") {
-                let alive = if flag(one, "alive") { Cell::new("yes").fg(Color::Green) } else { Cell::new("no").fg(Color::Red) };
-                let urls = |field| list(one, field).iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
+                let alive = if flag(one, "alive") {
+                    Cell::new("yes").fg(Color::Green)
+                } else {
+                    Cell::new("no").fg(Color::Red)
+                };
+                let urls =
+                    |field| list(one, field).iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
                 rows.add_row([
                     Cell::new(text(one, "name")),
                     Cell::new(text(one, "memberID")),
@@ -79,7 +106,9 @@ pub fn members(answer: &Value) -> String {
 /// The text of a check: its items as a table when there are any.
 pub fn check(msg: &str) -> String {
     let Some((lead, details)) = msg.split_once("detail: ") else { return msg.trim_end().to_owned() };
-    let Some(details) = serde_json::Deserializer::from_str(details).into_iter::<Value>().next().and_then(Result::ok) else {
+    let Some(details) =
+        serde_json::Deserializer::from_str(details).into_iter::<Value>().next().and_then(Result::ok)
+    else {
         return msg.to_owned();
     };
     let mut rows = table(&["CHECK", "STATE", "FINDING", "WHAT TO DO"]);
@@ -87,7 +116,12 @@ pub fn check(msg: &str) -> String {
         let color = |state: &str| if state == "fail" { Color::Red } else { Color::Yellow };
         let state = text(item, "state");
         if list(item, "errors").is_empty() {
-            rows.add_row([Cell::new(text(item, "name")), Cell::new(state).fg(color(state)), Cell::new(text(item, "extra")), Cell::new(text(item, "instruction"))]);
+            rows.add_row([
+                Cell::new(text(item, "name")),
+                Cell::new(state).fg(color(state)),
+                Cell::new(text(item, "extra")),
+                Cell::new(text(item, "instruction")),
+            ]);
         }
         for error in list(item, "errors") {
             let severity = text(error, "severity");
@@ -121,12 +155,20 @@ pub fn check(msg: &str) -> String {
     let line = if passed { line } else { styled(BAD, &line) };
     // What stands before the sentence is the code of the error, if there is one.
     let lead = lead.split(", Message:").next().filter(|code| code.starts_with("[code=")).unwrap_or_default();
-    [lead.to_owned(), rows.to_string(), line].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
+    [lead.to_owned(), rows.to_string(), line]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn with_message(answer: &Value, body: Option<String>) -> String {
     let msg = text(answer, "msg");
-    let msg = if flag(answer, "result") { msg.to_owned() } else { styled(BAD, if msg.is_empty() { "failed" } else { msg }) };
+    let msg = if flag(answer, "result") {
+        msg.to_owned()
+    } else {
+        styled(BAD, if msg.is_empty() { "failed" } else { msg })
+    };
     [msg, body.unwrap_or_default()].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
@@ -140,7 +182,12 @@ mod tests {
     fn a_check_shows_its_findings() {
         let msg = "[code=26005:class=dm-master:scope=internal:level=medium], Message: fail to check synchronization configuration with type: check was failed, please see detail detail: {\"results\":[{\"id\":2,\"name\":\"mysql_binlog_format\",\"desc\":\"d\",\"state\":\"fail\",\"errors\":[{\"severity\":\"fail\",\"short_error\":\"binlog_format is STATEMENT\"}],\"instruction\":\"set it to ROW\",\"extra\":\"address of db instance - 127.0.0.1:3306\"}],\"summary\":{\"passed\":false,\"total\":14,\"successful\":13,\"failed\":1,\"warning\":0}}";
         let shown = check(msg);
-        for part in ["code=26005", "binlog_format is STATEMENT", "set it to ROW", "14 checks, 13 successful, 0 warnings, 1 failed"] {
+        for part in [
+            "code=26005",
+            "binlog_format is STATEMENT",
+            "set it to ROW",
+            "14 checks, 13 successful, 0 warnings, 1 failed",
+        ] {
             assert!(shown.contains(part), "{part} in {shown}");
         }
         assert_eq!(check("pre-check is passed. "), "pre-check is passed.");

@@ -102,7 +102,8 @@ impl Screen {
 
 fn message(source: &Value, subtask: &Value) -> String {
     let node = text(&source["sourceStatus"], "worker");
-    let mut parts = vec![format!("{} {}", text(subtask, "unit"), text(subtask, "stage")), status::progress(subtask)];
+    let mut parts =
+        vec![format!("{} {}", text(subtask, "unit"), text(subtask, "stage")), status::progress(subtask)];
     let lag = status::lag(subtask);
     if !lag.is_empty() {
         parts.push(format!("lag {lag}"));

@@ -23,7 +23,10 @@ pub fn init(settings: &Settings) -> Result<(), String> {
         None => (BoxMakeWriter::new(std::io::stderr), false),
     };
     let use_colors = !is_file && std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter(&settings.log_level)).with_writer(writer).with_ansi(use_colors);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter(&settings.log_level))
+        .with_writer(writer)
+        .with_ansi(use_colors);
     let installed = match settings.log_format {
         LogFormat::Json => builder.json().try_init(),
         LogFormat::Text => builder.try_init(),
@@ -34,7 +37,16 @@ pub fn init(settings: &Settings) -> Result<(), String> {
 /// Our own crates at the level asked for, the libraries only when something is wrong, unless all is wanted.
 fn filter(level: &str) -> EnvFilter {
     let libraries = if level == "trace" || level == "debug" { "info" } else { "warn" };
-    let ours = ["dmnode", "dmnode_cli", "dmnode_actors", "dmnode_raft", "dmnode_storage", "dmnode_mysql", "dmnode_schema", "dmnode_model"];
+    let ours = [
+        "dmnode",
+        "dmnode_cli",
+        "dmnode_actors",
+        "dmnode_raft",
+        "dmnode_storage",
+        "dmnode_mysql",
+        "dmnode_schema",
+        "dmnode_model",
+    ];
     let mut directives = vec![libraries.to_owned(), "openraft=error".to_owned()];
     directives.extend(ours.iter().map(|name| format!("{name}={level}")));
     EnvFilter::new(directives.join(","))

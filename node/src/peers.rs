@@ -74,7 +74,12 @@ impl Peers {
         get.await.is_ok_and(|response| response.status().is_success())
     }
 
-    async fn post<Q: Serialize, A: DeserializeOwned>(&self, addr: &str, what: &str, query: &Q) -> Result<A, String> {
+    async fn post<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        addr: &str,
+        what: &str,
+        query: &Q,
+    ) -> Result<A, String> {
         let describe = |err: reqwest::Error| {
             let kind = if err.is_timeout() {
                 "no answer in time"

@@ -76,7 +76,8 @@ async fn node(settings: Settings) -> Result<(), String> {
     let listener = listen(&settings.addr)?;
     let raft = RaftNode::start(raft_config(&settings)).await.map_err(|err| err.to_string())?;
     let control = Arc::new(Control::new(raft.clone(), settings.clone(), Peers::new()?));
-    let server = server::serve(listener, Arc::clone(&control)).map_err(|err| format!("serve {}: {err}", settings.addr))?;
+    let server = server::serve(listener, Arc::clone(&control))
+        .map_err(|err| format!("serve {}: {err}", settings.addr))?;
     let handle = server.handle();
     let mut server = tokio::spawn(server);
     tracing::info!(addr = settings.addr, advertise_addr = settings.advertise_addr, "listening");
@@ -129,7 +130,12 @@ async fn work(control: &Arc<Control>) -> Result<(), String> {
     let supervisor = NodeSupervisor::start(options);
     // Nobody else sets it.
     let _ = control.supervisor.set(supervisor.clone());
-    let follow = wiring::follow(raft.clone(), supervisor, settings.secret_key.clone(), Arc::clone(&control.unreadable));
+    let follow = wiring::follow(
+        raft.clone(),
+        supervisor,
+        settings.secret_key.clone(),
+        Arc::clone(&control.unreadable),
+    );
     tokio::select! {
         () = follow => Err("the replicated state is not followed any more".to_owned()),
         failed = raft.wait_failed() => Err(failed.to_string()),
@@ -151,7 +157,8 @@ fn raft_config(settings: &Settings) -> RaftConfig {
 }
 
 fn listen(addr: &str) -> Result<TcpListener, String> {
-    let addresses = settings::resolve(addr).map_err(|err| format!("--addr `{addr}` cannot be resolved: {err}"))?;
+    let addresses =
+        settings::resolve(addr).map_err(|err| format!("--addr `{addr}` cannot be resolved: {err}"))?;
     let listener = TcpListener::bind(addresses.as_slice()).map_err(|err| match err.kind() {
         std::io::ErrorKind::AddrInUse => {
             format!("--addr `{addr}` is in use by another process; stop that one, or give this node another --addr")

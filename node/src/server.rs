@@ -9,9 +9,9 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Bytes, Data, Json, JsonConfig, Path, PayloadConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use dmnode_model::api::{
-    CTL_PREFIX, CheckTaskRequest, CtlRequest, DecryptRequest, DiffRequest, EncryptRequest, GetConfigRequest, LOG_INDEX_HEADER,
-    ListMemberRequest, OperateSourceRequest, OperateTaskRequest, QueryStatusRequest, REQUEST_ID_HEADER, StartTaskRequest,
-    TransferSourceRequest,
+    CTL_PREFIX, CheckTaskRequest, CtlRequest, DecryptRequest, DiffRequest, EncryptRequest, GetConfigRequest,
+    LOG_INDEX_HEADER, ListMemberRequest, OperateSourceRequest, OperateTaskRequest, QueryStatusRequest,
+    REQUEST_ID_HEADER, StartTaskRequest, TransferSourceRequest,
 };
 use dmnode_model::status::PlainResponse;
 use dmnode_raft::{MAX_RPC_BODY, RaftNodeError};
@@ -41,7 +41,12 @@ pub fn serve(listener: TcpListener, control: Arc<Control>) -> std::io::Result<Se
         App::new()
             .app_data(data.clone())
             .app_data(PayloadConfig::new(MAX_RPC_BODY))
-            .app_data(JsonConfig::default().limit(CLIENT_BODY_MAX).content_type_required(false).error_handler(bad_json))
+            .app_data(
+                JsonConfig::default()
+                    .limit(CLIENT_BODY_MAX)
+                    .content_type_required(false)
+                    .error_handler(bad_json),
+            )
             .route("/health", web::get().to(health))
             .route("/raft/{path:.*}", web::post().to(raft))
             .service(
@@ -81,7 +86,8 @@ async fn health(control: Data<Control>) -> HttpResponse {
 }
 
 async fn not_found(request: HttpRequest) -> HttpResponse {
-    HttpResponse::NotFound().json(PlainResponse { result: false, msg: format!("no such path: {}", request.path()) })
+    HttpResponse::NotFound()
+        .json(PlainResponse { result: false, msg: format!("no such path: {}", request.path()) })
 }
 
 async fn raft(control: Data<Control>, path: Path<String>, body: Bytes) -> HttpResponse {
@@ -111,12 +117,18 @@ fn bad_json(err: actix_web::error::JsonPayloadError, _: &HttpRequest) -> actix_w
 fn request_id(request: &HttpRequest) -> Result<String, HttpResponse> {
     let Some(value) = request.headers().get(REQUEST_ID_HEADER) else { return Ok(Uuid::new_v4().to_string()) };
     match value.to_str().map(str::trim) {
-        Ok(id) if !id.is_empty() && id.len() <= REQUEST_ID_BYTES_MAX && id.bytes().all(|byte| byte.is_ascii_graphic()) => {
+        Ok(id)
+            if !id.is_empty()
+                && id.len() <= REQUEST_ID_BYTES_MAX
+                && id.bytes().all(|byte| byte.is_ascii_graphic()) =>
+        {
             Ok(id.to_owned())
         }
         _ => Err(HttpResponse::BadRequest().json(PlainResponse {
             result: false,
-            msg: format!("{REQUEST_ID_HEADER} is no usable id: up to {REQUEST_ID_BYTES_MAX} visible characters"),
+            msg: format!(
+                "{REQUEST_ID_HEADER} is no usable id: up to {REQUEST_ID_BYTES_MAX} visible characters"
+            ),
         })),
     }
 }
@@ -134,7 +146,9 @@ where
         Ok(Err(err)) => unavailable(&err),
         Err(err) => {
             tracing::error!(error = %err, "a command ended abnormally");
-            let msg = "the command ended abnormally on this node; see its log. Repeat it to find out what was done".to_owned();
+            let msg =
+                "the command ended abnormally on this node; see its log. Repeat it to find out what was done"
+                    .to_owned();
             HttpResponse::GatewayTimeout().json(PlainResponse { result: false, msg })
         }
     }
@@ -147,7 +161,8 @@ fn unavailable(err: &RaftNodeError) -> HttpResponse {
         RaftNodeError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
-    HttpResponse::build(status).json(PlainResponse { result: false, msg: format!("[code={}] {err}", err.code()) })
+    HttpResponse::build(status)
+        .json(PlainResponse { result: false, msg: format!("[code={}] {err}", err.code()) })
 }
 
 macro_rules! read {

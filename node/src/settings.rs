@@ -113,12 +113,17 @@ impl Settings {
             None => addr.clone(),
         };
         if is_unspecified(&advertise_addr) {
-            let hint = if advertise_is_given { "" } else { "; set --advertise-addr to the address others reach this node at" };
+            let hint = if advertise_is_given {
+                ""
+            } else {
+                "; set --advertise-addr to the address others reach this node at"
+            };
             return Err(SettingsError(format!(
                 "--advertise-addr `{advertise_addr}` is an address to listen on, not one that others can connect to{hint}"
             )));
         }
-        let data_dir = args.data_dir.clone().or(file.data_dir).unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
+        let data_dir =
+            args.data_dir.clone().or(file.data_dir).unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
         let data_dir = std::path::absolute(&data_dir)
             .map_err(|err| SettingsError(format!("--data-dir `{}`: {err}", data_dir.display())))?;
         let initial_cluster = match &args.initial_cluster {
@@ -187,11 +192,15 @@ impl Settings {
             ));
         }
         if self.secret_key.is_none() {
-            self.warnings.push("no secret-key-path is set: passwords are kept in plain text in the data directory".to_owned());
+            self.warnings.push(
+                "no secret-key-path is set: passwords are kept in plain text in the data directory"
+                    .to_owned(),
+            );
         }
         let proxies = proxy_variables();
         if !proxies.is_empty() {
-            self.warnings.push(format!("{} is set; it is ignored for addresses of the cluster", proxies.join(", ")));
+            self.warnings
+                .push(format!("{} is set; it is ignored for addresses of the cluster", proxies.join(", ")));
         }
         self
     }
@@ -204,13 +213,17 @@ impl Settings {
         set("data-dir", self.data_dir.display().to_string());
         set("addr", self.addr.clone());
         set("advertise-addr", self.advertise_addr.clone());
-        let cluster: Vec<String> = self.initial_cluster.iter().map(|(name, addr)| format!("{name}={addr}")).collect();
+        let cluster: Vec<String> =
+            self.initial_cluster.iter().map(|(name, addr)| format!("{name}={addr}")).collect();
         set("initial-cluster", cluster.join(","));
         set("join", self.join.join(","));
         set("log-file", self.log_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default());
         set("log-level", self.log_level.clone());
         set("log-format", if self.log_format == LogFormat::Json { "json" } else { "text" }.to_owned());
-        set("secret-key-path", self.secret_key_path.as_ref().map(|path| path.display().to_string()).unwrap_or_default());
+        set(
+            "secret-key-path",
+            self.secret_key_path.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+        );
         let millis = i64::try_from(self.source_lost_after.as_millis()).unwrap_or(i64::MAX);
         table.insert("source-lost-after".to_owned(), toml::Value::Integer(millis));
         table.to_string()
@@ -229,17 +242,22 @@ fn read_file(path: &Path, warnings: &mut Vec<String>) -> Result<NodeConfig, Sett
 
 fn read_key(path: &Path) -> Result<SecretKey, SettingsError> {
     let shown = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let refused = |reason: String| SettingsError(format!("--secret-key-path `{}`: {reason}", shown.display()));
+    let refused =
+        |reason: String| SettingsError(format!("--secret-key-path `{}`: {reason}", shown.display()));
     let text = std::fs::read_to_string(path).map_err(|err| refused(err.to_string()))?;
     SecretKey::from_hex(text.trim()).map_err(|err| refused(err.message))
 }
 
 fn checked_address(flag: &str, text: &str) -> Result<String, SettingsError> {
     let bare = text.trim().trim_start_matches("http://").trim_end_matches('/');
-    let is_valid = bare
-        .rsplit_once(':')
-        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0) && !host.contains(['/', ' ', '@']));
-    if is_valid { Ok(bare.to_owned()) } else { Err(SettingsError(format!("{flag} `{text}` is no HOST:PORT"))) }
+    let is_valid = bare.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0) && !host.contains(['/', ' ', '@'])
+    });
+    if is_valid {
+        Ok(bare.to_owned())
+    } else {
+        Err(SettingsError(format!("{flag} `{text}` is no HOST:PORT")))
+    }
 }
 
 fn default_name(advertise_addr: &str, cluster: &BTreeMap<String, String>) -> Result<String, SettingsError> {
@@ -258,10 +276,16 @@ fn check_name(name: &str) -> Result<(), SettingsError> {
     if is_valid {
         return Ok(());
     }
-    Err(SettingsError(format!("--name `{name}` is not usable: 1 to {NAME_BYTES_MAX} letters, digits or any of - _ . :")))
+    Err(SettingsError(format!(
+        "--name `{name}` is not usable: 1 to {NAME_BYTES_MAX} letters, digits or any of - _ . :"
+    )))
 }
 
-fn check_membership(name: &str, advertise_addr: &str, cluster: &BTreeMap<String, String>) -> Result<(), SettingsError> {
+fn check_membership(
+    name: &str,
+    advertise_addr: &str,
+    cluster: &BTreeMap<String, String>,
+) -> Result<(), SettingsError> {
     if cluster.is_empty() {
         return Ok(());
     }
@@ -334,8 +358,14 @@ mod tests {
             (StartArgs { join: vec!["x".to_owned()], ..StartArgs::default() }, "--join `x`"),
             (StartArgs { log_level: Some("loud".to_owned()), ..StartArgs::default() }, "--log-level `loud`"),
             (StartArgs { name: Some("a b".to_owned()), ..StartArgs::default() }, "--name `a b`"),
-            (StartArgs { config: Some("/no/such.toml".into()), ..StartArgs::default() }, "--config `/no/such.toml`"),
-            (StartArgs { secret_key_path: Some("/no/key".into()), ..StartArgs::default() }, "--secret-key-path `/no/key`"),
+            (
+                StartArgs { config: Some("/no/such.toml".into()), ..StartArgs::default() },
+                "--config `/no/such.toml`",
+            ),
+            (
+                StartArgs { secret_key_path: Some("/no/key".into()), ..StartArgs::default() },
+                "--secret-key-path `/no/key`",
+            ),
         ];
         for (args, part) in cases {
             let err = load(&args).unwrap_err();
@@ -345,9 +375,17 @@ mod tests {
 
     #[test]
     fn warnings_tell_of_open_doors() {
-        let args = StartArgs { addr: Some("0.0.0.0:1".to_owned()), advertise_addr: Some("10.0.0.1:1".to_owned()), ..StartArgs::default() };
+        let args = StartArgs {
+            addr: Some("0.0.0.0:1".to_owned()),
+            advertise_addr: Some("10.0.0.1:1".to_owned()),
+            ..StartArgs::default()
+        };
         let settings = load(&args).unwrap();
-        assert!(settings.warnings.iter().any(|text| text.contains("beyond this host")), "{:?}", settings.warnings);
+        assert!(
+            settings.warnings.iter().any(|text| text.contains("beyond this host")),
+            "{:?}",
+            settings.warnings
+        );
     }
 
     #[test]

@@ -48,7 +48,12 @@ struct Fingerprint {
 }
 
 /// Follows the state until the Raft side ends.
-pub async fn follow(raft: RaftNode, supervisor: NodeSupervisorHandle, key: Option<SecretKey>, unreadable: Arc<Unreadable>) {
+pub async fn follow(
+    raft: RaftNode,
+    supervisor: NodeSupervisorHandle,
+    key: Option<SecretKey>,
+    unreadable: Arc<Unreadable>,
+) {
     let mut states = raft.watch();
     let mut last: Option<Vec<Fingerprint>> = None;
     loop {
@@ -108,7 +113,8 @@ fn owned_sources(state: &State, node: NodeId, key: Option<&SecretKey>) -> (Vec<O
         let mut subtasks = Vec::new();
         // A source that is switched off keeps its tasks, and none of them works.
         for (name, task, subtask) in state.tasks_of_source(source_id).filter(|_| source.enable) {
-            let config = TaskConfig::from_yaml(&task.config, key).and_then(|parsed| parsed.value.subtask(source_id));
+            let config =
+                TaskConfig::from_yaml(&task.config, key).and_then(|parsed| parsed.value.subtask(source_id));
             match config {
                 Ok(mut config) => {
                     config.merge_source(&source);

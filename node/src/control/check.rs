@@ -52,7 +52,10 @@ pub(super) fn plan(state: &State, config: &TaskConfig, key: Option<&SecretKey>) 
     let mut subtasks = Vec::new();
     for id in config.source_ids() {
         let entry = state.sources.get(&id).ok_or_else(|| {
-            CodedError::new(codes::CONFIG_SOURCE_ID_NOT_FOUND, format!("source {id} in deployment configuration not found"))
+            CodedError::new(
+                codes::CONFIG_SOURCE_ID_NOT_FOUND,
+                format!("source {id} in deployment configuration not found"),
+            )
         })?;
         let source = SourceConfig::from_yaml(&entry.config, key)?.value;
         let mut subtask = config.subtask(&id)?;

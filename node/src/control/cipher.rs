@@ -12,7 +12,11 @@ impl Control {
     /// Encrypts a password.
     pub fn encrypt(&self, request: &EncryptRequest) -> EncryptResponse {
         match &self.settings.secret_key {
-            Some(key) => EncryptResponse { result: true, msg: String::new(), ciphertext: key.encrypt(&request.plaintext) },
+            Some(key) => EncryptResponse {
+                result: true,
+                msg: String::new(),
+                ciphertext: key.encrypt(&request.plaintext),
+            },
             None => EncryptResponse { result: false, msg: NO_KEY.to_owned(), ciphertext: String::new() },
         }
     }

@@ -17,19 +17,26 @@ impl Control {
             ConfigKind::Task => state
                 .tasks
                 .get(&TaskName::new(request.name.clone()))
-                .map(|entry| TaskConfig::from_yaml(&entry.config, key).map(|parsed| parsed.value.masked_yaml()))
+                .map(|entry| {
+                    TaskConfig::from_yaml(&entry.config, key).map(|parsed| parsed.value.masked_yaml())
+                })
                 .ok_or("task not found"),
             ConfigKind::Source => state
                 .sources
                 .get(&SourceId::new(request.name.clone()))
-                .map(|entry| SourceConfig::from_yaml(&entry.config, key).map(|parsed| parsed.value.masked_yaml()))
+                .map(|entry| {
+                    SourceConfig::from_yaml(&entry.config, key).map(|parsed| parsed.value.masked_yaml())
+                })
                 .ok_or("source not found"),
             ConfigKind::Master | ConfigKind::Worker => {
-                let missing = if request.kind == ConfigKind::Master { "master not found" } else { "worker not found" };
+                let missing =
+                    if request.kind == ConfigKind::Master { "master not found" } else { "worker not found" };
                 match state.node_by_name(&request.name) {
                     None => Err(missing),
                     Some(_) if request.name == self.settings.name => Ok(Ok(self.settings.to_toml())),
-                    Some((_, entry)) => Ok(self.peers.config(&entry.addr).await.map(|answer| answer.toml).map_err(unanswered)),
+                    Some((_, entry)) => {
+                        Ok(self.peers.config(&entry.addr).await.map(|answer| answer.toml).map_err(unanswered))
+                    }
                 }
             }
             ConfigKind::TaskTemplate => Err("task not found"),

@@ -75,7 +75,11 @@ fn diff_plan(
     Ok(plan)
 }
 
-async fn compare(plan: Plan, request: DiffRequest, events: mpsc::Sender<DiffEvent>) -> Result<(), CodedError> {
+async fn compare(
+    plan: Plan,
+    request: DiffRequest,
+    events: mpsc::Sender<DiffEvent>,
+) -> Result<(), CodedError> {
     let _ = (plan, request, events);
     Err(CodedError::new(dmnode_model::codes::INTERNAL, "the comparison is not built in yet"))
 }

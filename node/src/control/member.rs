@@ -16,7 +16,8 @@ impl Control {
         let (state, index) = self.raft.read().await?;
         // Without a flag DM shows all three.
         let all = !request.leader && !request.master && !request.worker;
-        let is_named = |name: &str| request.names.is_empty() || request.names.iter().any(|wanted| wanted == name);
+        let is_named =
+            |name: &str| request.names.is_empty() || request.names.iter().any(|wanted| wanted == name);
         let nodes: Vec<(NodeId, String, String)> = state
             .nodes
             .iter()
@@ -44,7 +45,10 @@ impl Control {
             members.push(Members::Master(MasterMembers { msg: String::new(), masters }));
         }
         if all || request.worker {
-            let workers = found.iter().map(|((id, name, addr), alive)| worker(&state, *id, name, addr, *alive)).collect();
+            let workers = found
+                .iter()
+                .map(|((id, name, addr), alive)| worker(&state, *id, name, addr, *alive))
+                .collect();
             members.push(Members::Worker(WorkerMembers { msg: String::new(), workers }));
         }
         Ok(Reply::new(index, ListMemberResponse { result: true, msg: String::new(), members }))
@@ -70,5 +74,10 @@ fn worker(state: &State, id: NodeId, name: &str, addr: &str, alive: bool) -> Wor
         (true, true) => "free",
         (true, false) => "bound",
     };
-    WorkerMember { name: name.to_owned(), addr: addr.to_owned(), stage: stage.to_owned(), source: sources.join(", ") }
+    WorkerMember {
+        name: name.to_owned(),
+        addr: addr.to_owned(),
+        stage: stage.to_owned(),
+        source: sources.join(", "),
+    }
 }

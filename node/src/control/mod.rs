@@ -78,7 +78,12 @@ impl Control {
     }
 
     /// Proposes a command under a part of the client's request id.
-    async fn propose(&self, request_id: &str, step: &str, kind: CommandKind) -> Result<CommandReply, RaftNodeError> {
+    async fn propose(
+        &self,
+        request_id: &str,
+        step: &str,
+        kind: CommandKind,
+    ) -> Result<CommandReply, RaftNodeError> {
         self.raft.propose(Command::new(step_id(request_id, step), kind)).await
     }
 
@@ -117,7 +122,11 @@ fn refusal_text(refused: &Refused) -> String {
 
 /// Name of the source's owner; empty when it has none.
 fn owner_name(state: &State, source: &SourceId) -> String {
-    state.owner_of(source).and_then(|(node, _)| state.nodes.get(&node)).map(|entry| entry.name.clone()).unwrap_or_default()
+    state
+        .owner_of(source)
+        .and_then(|(node, _)| state.nodes.get(&node))
+        .map(|entry| entry.name.clone())
+        .unwrap_or_default()
 }
 
 /// Address of the source's owner.

@@ -42,13 +42,18 @@ impl Control {
             SourceOp::ShowSource => self.show_sources(request).await,
             SourceOp::InvalidSourceOp => {
                 let (_, index) = self.raft.read().await?;
-                let err = CodedError::new(codes::MASTER_INVALID_OPERATE_OP, "invalid op InvalidSourceOp on source");
+                let err =
+                    CodedError::new(codes::MASTER_INVALID_OPERATE_OP, "invalid op InvalidSourceOp on source");
                 Ok(refused(index, err.to_string()))
             }
         }
     }
 
-    async fn create_sources(&self, request_id: &str, request: &OperateSourceRequest) -> CommandResult<OperateSourceResponse> {
+    async fn create_sources(
+        &self,
+        request_id: &str,
+        request: &OperateSourceRequest,
+    ) -> CommandResult<OperateSourceResponse> {
         let (state, index) = self.raft.read().await?;
         let wanted_node = match wanted_node(&state, request) {
             Ok(node) => node,
@@ -60,7 +65,9 @@ impl Control {
             Ok(found) => found,
             Err(err) => return Ok(refused(index, err.to_string())),
         };
-        if !is_repeated && let Some(existing) = candidates.iter().find(|one| state.sources.contains_key(&one.id)) {
+        if !is_repeated
+            && let Some(existing) = candidates.iter().find(|one| state.sources.contains_key(&one.id))
+        {
             let text = format!("source config with ID {} already exists", existing.id);
             return Ok(refused(index, CodedError::new(codes::SCHEDULER_SOURCE_CFG_EXIST, text).to_string()));
         }
@@ -77,7 +84,9 @@ impl Control {
                     last = *index;
                     continue;
                 }
-                Ok(CommandReply { index, outcome: Err(refusal) }) => Ok(refused(*index, refusal_text(refusal))),
+                Ok(CommandReply { index, outcome: Err(refusal) }) => {
+                    Ok(refused(*index, refusal_text(refusal)))
+                }
                 Err(RaftNodeError::NoLeader { .. }) => Err(()),
                 // Unknown or worse: the client repeats the request, which finds out.
                 Err(_) => return reply.map(|reply| refused(reply.index, String::new())),
@@ -112,7 +121,11 @@ impl Control {
     }
 
     /// DM refuses updates; here they are allowed while no task of the source is meant to run.
-    async fn update_sources(&self, request_id: &str, request: &OperateSourceRequest) -> CommandResult<OperateSourceResponse> {
+    async fn update_sources(
+        &self,
+        request_id: &str,
+        request: &OperateSourceRequest,
+    ) -> CommandResult<OperateSourceResponse> {
         let (state, index) = self.raft.read().await?;
         let is_repeated = earlier_reply(&state, request_id, "update-0").is_some();
         let (candidates, warnings) = match self.candidates(request, !is_repeated).await {
@@ -148,7 +161,11 @@ impl Control {
         Ok(Reply::new(last, OperateSourceResponse { result: true, msg: warnings.join("\n"), sources }))
     }
 
-    async fn stop_sources(&self, request_id: &str, request: &OperateSourceRequest) -> CommandResult<OperateSourceResponse> {
+    async fn stop_sources(
+        &self,
+        request_id: &str,
+        request: &OperateSourceRequest,
+    ) -> CommandResult<OperateSourceResponse> {
         let (state, index) = self.raft.read().await?;
         let mut ids: Vec<SourceId> = request.source_id.iter().map(|id| SourceId::new(id.clone())).collect();
         for text in &request.config {
@@ -203,7 +220,9 @@ impl Control {
             let id = parsed.value.source_id.clone();
             if candidates.iter().any(|one| one.id == id) {
                 let text = format!("source config with ID {id} already exists");
-                return Err(CodedError::new(codes::SCHEDULER_SOURCE_CFG_EXIST, text).remedy("name each source once"));
+                return Err(
+                    CodedError::new(codes::SCHEDULER_SOURCE_CFG_EXIST, text).remedy("name each source once")
+                );
             }
             warnings.extend(parsed.warnings.iter().map(|warning| format!("{id}: {warning}")));
             if probe {
@@ -222,7 +241,12 @@ impl Control {
     }
 
     /// Gives a source to the node that was asked for. The scheduler may have been faster; then it moves.
-    async fn bind(&self, request_id: &str, source: &SourceId, node: NodeId) -> Result<Option<String>, RaftNodeError> {
+    async fn bind(
+        &self,
+        request_id: &str,
+        source: &SourceId,
+        node: NodeId,
+    ) -> Result<Option<String>, RaftNodeError> {
         let mut msg = None;
         for attempt in 0..BIND_ATTEMPTS {
             let (state, _) = self.raft.read().await?;
@@ -284,7 +308,8 @@ fn cannot_update(state: &State, id: &SourceId) -> Option<String> {
     if running.is_empty() {
         return None;
     }
-    let text = format!("source {id} can only be updated when relay is disabled and no tasks are running for now");
+    let text =
+        format!("source {id} can only be updated when relay is disabled and no tasks are running for now");
     let err = CodedError::new(codes::SCHEDULER_SOURCE_CFG_UPDATE, text)
         .remedy(format!("pause-task {} first, resume it afterwards", running.join(", ")));
     Some(err.to_string())

@@ -22,10 +22,15 @@ impl Control {
         let refused = |msg: String| QueryStatusListResponse { result: false, msg, sources: Vec::new() };
         let task = (!request.name.is_empty()).then(|| TaskName::new(request.name.clone()));
         let sources: Vec<SourceId> = if !request.sources.is_empty() {
-            let asked: BTreeSet<SourceId> = request.sources.iter().map(|id| SourceId::new(id.clone())).collect();
-            let unknown: Vec<&SourceId> = asked.iter().filter(|id| !state.sources.contains_key(*id)).collect();
+            let asked: BTreeSet<SourceId> =
+                request.sources.iter().map(|id| SourceId::new(id.clone())).collect();
+            let unknown: Vec<&SourceId> =
+                asked.iter().filter(|id| !state.sources.contains_key(*id)).collect();
             if !unknown.is_empty() {
-                return Ok(Reply::new(index, refused(format!("sources {} haven't been added", shown_list(unknown)))));
+                return Ok(Reply::new(
+                    index,
+                    refused(format!("sources {} haven't been added", shown_list(unknown))),
+                ));
             }
             asked.into_iter().collect()
         } else if let Some(task) = &task {
@@ -63,7 +68,9 @@ impl Control {
         let mut found = BTreeMap::new();
         for source in sources {
             match owner(state, source) {
-                Some((node, _, addr)) => by_node.entry(node).or_insert((addr, Vec::new())).1.push(source.clone()),
+                Some((node, _, addr)) => {
+                    by_node.entry(node).or_insert((addr, Vec::new())).1.push(source.clone())
+                }
                 None => {
                     found.insert(source.clone(), Err(unbound(source)));
                 }
@@ -88,7 +95,11 @@ impl Control {
                     for source in sources {
                         let entry = entries.remove(source.as_str());
                         let entry = entry.ok_or_else(|| {
-                            CodedError::new(codes::WORKER_NO_START, "no mysql source is being handled in the worker").to_string()
+                            CodedError::new(
+                                codes::WORKER_NO_START,
+                                "no mysql source is being handled in the worker",
+                            )
+                            .to_string()
                         });
                         found.insert(source, entry);
                     }
@@ -143,7 +154,11 @@ impl Control {
             entry.sub_task_status.push(SubTaskStatus {
                 name: task.to_string(),
                 stage: Stage::Paused,
-                result: Some(ProcessResult { is_canceled: false, errors: vec![err.to_process_error()], detail: None }),
+                result: Some(ProcessResult {
+                    is_canceled: false,
+                    errors: vec![err.to_process_error()],
+                    detail: None,
+                }),
                 ..SubTaskStatus::default()
             });
         }
@@ -198,13 +213,18 @@ fn silent(state: &State, source: &SourceId, task: Option<&TaskName>, reason: Str
     };
     let hint = "please use dmctl list-member to check if worker is offline";
     let msg = match tasks.first() {
-        Some(first) => format!("can't find task={first} from dm-worker for source={source}, {hint}. ({reason})"),
+        Some(first) => {
+            format!("can't find task={first} from dm-worker for source={source}, {hint}. ({reason})")
+        }
         None => reason,
     };
     SourceStatusEntry {
         result: false,
         msg,
         source_status: Some(SourceStatus { source: source.to_string(), worker, ..SourceStatus::default() }),
-        sub_task_status: tasks.into_iter().map(|name| SubTaskStatus { name, ..SubTaskStatus::default() }).collect(),
+        sub_task_status: tasks
+            .into_iter()
+            .map(|name| SubTaskStatus { name, ..SubTaskStatus::default() })
+            .collect(),
     }
 }

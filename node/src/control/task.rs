@@ -23,9 +23,14 @@ const REMOVE_META_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(
 
 impl Control {
     /// `start-task`, in DM's order of work.
-    pub async fn start_task(&self, request_id: &str, request: &StartTaskRequest) -> CommandResult<StartTaskResponse> {
+    pub async fn start_task(
+        &self,
+        request_id: &str,
+        request: &StartTaskRequest,
+    ) -> CommandResult<StartTaskResponse> {
         let (state, index) = self.raft.read().await?;
-        let refused = |msg: String| Reply::new(index, StartTaskResponse { msg, ..StartTaskResponse::default() });
+        let refused =
+            |msg: String| Reply::new(index, StartTaskResponse { msg, ..StartTaskResponse::default() });
         let start_time = match parse_start_time(&request.start_time) {
             Ok(start_time) => start_time,
             Err(msg) => return Ok(refused(msg)),
@@ -43,7 +48,10 @@ impl Control {
         let chosen = match chosen_sources(&config, &request.sources) {
             Ok(chosen) => chosen,
             Err(bad) => {
-                let sources = bad.into_iter().map(|source| failed(&source, "source not found in task's config")).collect();
+                let sources = bad
+                    .into_iter()
+                    .map(|source| failed(&source, "source not found in task's config"))
+                    .collect();
                 return Ok(Reply::new(index, StartTaskResponse { sources, ..StartTaskResponse::default() }));
             }
         };
@@ -69,7 +77,8 @@ impl Control {
             }
             let verdict = self.precheck(&plan, start_time.as_deref(), Limits::default()).await;
             if !verdict.passed {
-                let body = StartTaskResponse { check_result: verdict.text, msg, ..StartTaskResponse::default() };
+                let body =
+                    StartTaskResponse { check_result: verdict.text, msg, ..StartTaskResponse::default() };
                 return Ok(Reply::new(index, body));
             }
             check_result = verdict.text;
@@ -97,7 +106,11 @@ impl Control {
         }
         let Some(reply) = applied else { return Ok(refused("the task was not stored".to_owned())) };
         if let Err(refusal) = &reply.outcome {
-            let body = StartTaskResponse { msg: refusal_text(refusal), check_result, ..StartTaskResponse::default() };
+            let body = StartTaskResponse {
+                msg: refusal_text(refusal),
+                check_result,
+                ..StartTaskResponse::default()
+            };
             return Ok(Reply::new(reply.index, body));
         }
         let sources = self.wait_for(&task, &chosen, Goal::Running, &Runs::new()).await;
@@ -123,9 +136,11 @@ impl Control {
             return Ok(Err(subtasks_exist(task, &existing).annotate("while remove-meta is true")));
         }
         for (_, subtask) in &plan.subtasks {
-            let removed = tokio::time::timeout(REMOVE_META_TIMEOUT, dmnode_actors::meta::remove_meta(subtask)).await;
+            let removed =
+                tokio::time::timeout(REMOVE_META_TIMEOUT, dmnode_actors::meta::remove_meta(subtask)).await;
             let removed = removed.unwrap_or_else(|_| {
-                Err(CodedError::new(codes::DB_BAD_CONN, "the target did not answer in time").object(format!("task {task}")))
+                Err(CodedError::new(codes::DB_BAD_CONN, "the target did not answer in time")
+                    .object(format!("task {task}")))
             });
             if let Err(err) = removed {
                 return Ok(Err(err.annotate("while removing the task's metadata; nothing was started")));
@@ -139,8 +154,10 @@ impl Control {
         let deadline = std::time::Instant::now() + ASSIGN_PATIENCE;
         loop {
             let state = self.raft.local_state();
-            let missing: Vec<&SourceId> =
-                sources.iter().filter(|id| state.sources.contains_key(*id) && state.owner_of(id).is_none()).collect();
+            let missing: Vec<&SourceId> = sources
+                .iter()
+                .filter(|id| state.sources.contains_key(*id) && state.owner_of(id).is_none())
+                .collect();
             if missing.is_empty() {
                 return None;
             }
@@ -161,7 +178,11 @@ impl Control {
     }
 
     /// `pause-task`, `resume-task`, `stop-task`.
-    pub async fn operate_task(&self, request_id: &str, request: &OperateTaskRequest) -> CommandResult<OperateTaskResponse> {
+    pub async fn operate_task(
+        &self,
+        request_id: &str,
+        request: &OperateTaskRequest,
+    ) -> CommandResult<OperateTaskResponse> {
         let (state, index) = self.raft.read().await?;
         let op = request.op.as_str().to_owned();
         let refused = |index: u64, msg: String| {
@@ -173,13 +194,18 @@ impl Control {
         let earlier = earlier_reply(&state, request_id, step).cloned();
         let sources: Vec<SourceId> = match state.tasks.get(&task) {
             Some(entry) if !entry.subtasks.is_empty() => {
-                let missing: Vec<&SourceId> = asked.iter().filter(|id| !entry.subtasks.contains_key(*id)).collect();
+                let missing: Vec<&SourceId> =
+                    asked.iter().filter(|id| !entry.subtasks.contains_key(*id)).collect();
                 if earlier.is_none() && !missing.is_empty() {
                     let text = format!("sources {} need to be operate not exist", shown_list(missing));
                     let err = CodedError::new(codes::SCHEDULER_SUB_TASK_OP_SOURCE_NOT_EXIST, text);
                     return Ok(refused(index, err.to_string()));
                 }
-                if asked.is_empty() { entry.subtasks.keys().cloned().collect() } else { asked.into_iter().collect() }
+                if asked.is_empty() {
+                    entry.subtasks.keys().cloned().collect()
+                } else {
+                    asked.into_iter().collect()
+                }
             }
             // The task is gone because an earlier delivery of this request stopped it.
             _ if earlier.is_some() => asked.into_iter().collect(),
@@ -189,7 +215,8 @@ impl Control {
         let mut kind = None;
         let goal = match request.op {
             TaskOp::InvalidOp => {
-                let err = CodedError::new(codes::MASTER_INVALID_OPERATE_OP, format!("invalid op {op} on task"));
+                let err =
+                    CodedError::new(codes::MASTER_INVALID_OPERATE_OP, format!("invalid op {op} on task"));
                 return Ok(refused(index, err.to_string()));
             }
             TaskOp::Pause => {
@@ -200,7 +227,9 @@ impl Control {
                 let now = self.runs(&task, &sources).await;
                 let ill: Vec<SourceId> = sources
                     .iter()
-                    .filter(|id| !is_running_well(&state, &task, id, now.get(*id).is_some_and(|now| now.is_well)))
+                    .filter(|id| {
+                        !is_running_well(&state, &task, id, now.get(*id).is_some_and(|now| now.is_well))
+                    })
                     .cloned()
                     .collect();
                 // A subtask that runs well is left alone: resuming it would only interrupt it.
@@ -247,7 +276,8 @@ fn set_stage(task: &TaskName, sources: &[SourceId], stage: DesiredStage) -> Comm
 }
 
 fn is_running_well(state: &State, task: &TaskName, source: &SourceId, shows_well: bool) -> bool {
-    let wanted = state.tasks.get(task).and_then(|entry| entry.subtasks.get(source)).map(|subtask| subtask.stage);
+    let wanted =
+        state.tasks.get(task).and_then(|entry| entry.subtasks.get(source)).map(|subtask| subtask.stage);
     shows_well && wanted == Some(DesiredStage::Running)
 }
 
@@ -273,7 +303,12 @@ fn subtasks_exist(task: &TaskName, sources: &[SourceId]) -> CodedError {
 }
 
 fn failed(source: &SourceId, msg: &str) -> CommonWorkerResponse {
-    CommonWorkerResponse { result: false, msg: msg.to_owned(), source: source.to_string(), worker: String::new() }
+    CommonWorkerResponse {
+        result: false,
+        msg: msg.to_owned(),
+        source: source.to_string(),
+        worker: String::new(),
+    }
 }
 
 /// DM's two forms of a start time; empty means none.
@@ -287,7 +322,9 @@ pub(super) fn parse_start_time(text: &str) -> Result<Option<String>, String> {
     if is_valid {
         return Ok(Some(text.to_owned()));
     }
-    Err(format!("error while parse start-time, expected in the format like '2006-01-02 15:04:05' or '2006-01-02T15:04:05', got '{text}'"))
+    Err(format!(
+        "error while parse start-time, expected in the format like '2006-01-02 15:04:05' or '2006-01-02T15:04:05', got '{text}'"
+    ))
 }
 
 #[cfg(test)]

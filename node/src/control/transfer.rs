@@ -18,7 +18,11 @@ const PAUSE: Duration = Duration::from_millis(250);
 impl Control {
     /// Moves a source. Tasks need not be paused for it, as in DM: they stop at the old owner because of the
     /// new epoch, and go on exactly where they were at the new one, in whatever unit they are.
-    pub async fn transfer_source(&self, request_id: &str, request: &TransferSourceRequest) -> CommandResult<PlainResponse> {
+    pub async fn transfer_source(
+        &self,
+        request_id: &str,
+        request: &TransferSourceRequest,
+    ) -> CommandResult<PlainResponse> {
         let (state, index) = self.raft.read().await?;
         let refused = |index: u64, msg: String| Reply::new(index, PlainResponse { result: false, msg });
         let coded = |code: u32, text: String| CodedError::new(code, text).to_string();
@@ -38,7 +42,10 @@ impl Control {
                 return Ok(Reply::new(index, PlainResponse { result: true, msg: String::new() }));
             }
             if request.worker != self.settings.name && !self.peers.is_alive(&addr).await {
-                let text = format!("invalid stage transformation for dm-worker {}, from offline to bound", request.worker);
+                let text = format!(
+                    "invalid stage transformation for dm-worker {}, from offline to bound",
+                    request.worker
+                );
                 return Ok(refused(index, coded(codes::SCHEDULER_WORKER_INVALID_TRANS, text)));
             }
             let expected_epoch = state.assignments.get(&source).map(|assignment| assignment.epoch);
@@ -58,8 +65,9 @@ impl Control {
                 return Ok(Reply::new(reply.index, PlainResponse { result: true, msg: String::new() }));
             }
             if Instant::now() >= deadline {
-                let err = CodedError::new(codes::MASTER_FAIL_TO_GET_EXPECT_RESULT, "fail to get expected result")
-                    .remedy("the move is stored; `query-status` shows when the new node has begun");
+                let err =
+                    CodedError::new(codes::MASTER_FAIL_TO_GET_EXPECT_RESULT, "fail to get expected result")
+                        .remedy("the move is stored; `query-status` shows when the new node has begun");
                 return Ok(refused(reply.index, err.to_string()));
             }
             tokio::time::sleep(PAUSE).await;

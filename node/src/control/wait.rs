@@ -99,8 +99,11 @@ impl Control {
                 Look::Pending => reached_since = None,
             }
             if Instant::now() >= deadline {
-                let mut err = CodedError::new(codes::MASTER_FAIL_TO_GET_EXPECT_RESULT, "fail to get expected result")
-                    .remedy(format!("`query-status {task}` shows how it goes on; the change itself is stored"));
+                let mut err =
+                    CodedError::new(codes::MASTER_FAIL_TO_GET_EXPECT_RESULT, "fail to get expected result")
+                        .remedy(format!(
+                            "`query-status {task}` shows how it goes on; the change itself is stored"
+                        ));
                 if !obstacle.is_empty() {
                     err = err.cause(obstacle);
                 }
@@ -118,7 +121,8 @@ impl Control {
             .into_iter()
             .filter_map(|(source, entry)| {
                 let entry = entry.ok()?;
-                let worker = entry.source_status.as_ref().map(|status| status.worker.clone()).unwrap_or_default();
+                let worker =
+                    entry.source_status.as_ref().map(|status| status.worker.clone()).unwrap_or_default();
                 let subtask = find(&entry, task)?;
                 let now = SubtaskNow {
                     run: (worker, generation(subtask)),
@@ -171,7 +175,10 @@ fn look(entry: &SourceStatusEntry, task: &TaskName, goal: Goal, before: Option<&
         return Look::Failed(reached, worker_error(errors(subtask)));
     }
     if goal == Goal::Paused && subtask.stage == Stage::Finished {
-        let err = CodedError::new(codes::WORKER_NOT_RUNNING_STAGE, "current stage is Finished but not running, invalid");
+        let err = CodedError::new(
+            codes::WORKER_NOT_RUNNING_STAGE,
+            "current stage is Finished but not running, invalid",
+        );
         return Look::Failed(false, err.to_string());
     }
     if reached { Look::Reached } else { Look::Pending }
@@ -218,11 +225,19 @@ mod tests {
         SourceStatusEntry {
             result: true,
             msg: String::new(),
-            source_status: Some(SourceStatus { source: "s".to_owned(), worker: "n1".to_owned(), ..SourceStatus::default() }),
+            source_status: Some(SourceStatus {
+                source: "s".to_owned(),
+                worker: "n1".to_owned(),
+                ..SourceStatus::default()
+            }),
             sub_task_status: vec![SubTaskStatus {
                 name: "t".to_owned(),
                 stage,
-                result: error.map(|error| ProcessResult { is_canceled: false, errors: vec![error], detail: None }),
+                result: error.map(|error| ProcessResult {
+                    is_canceled: false,
+                    errors: vec![error],
+                    detail: None,
+                }),
                 dmnode: Some(SubTaskExtra { generation, ..SubTaskExtra::default() }),
                 ..SubTaskStatus::default()
             }],
@@ -255,7 +270,9 @@ mod tests {
 
     #[test]
     fn a_pause_of_a_failed_subtask_tells_its_error() {
-        let Look::Failed(reached, text) = at(&entry(Stage::Paused, 1, true), Goal::Paused, None) else { panic!("failed") };
+        let Look::Failed(reached, text) = at(&entry(Stage::Paused, 1, true), Goal::Paused, None) else {
+            panic!("failed")
+        };
         assert!(reached);
         let expected = "[code=38032:class=dm-master:scope=internal:level=high], Message: some error occurs in dm-worker: \
             ErrCode:10006 ErrClass:\"database\" ErrScope:\"downstream\" ErrLevel:\"high\" Message:\"execute failed\" \
@@ -268,6 +285,9 @@ mod tests {
     #[test]
     fn gone_means_not_listed() {
         assert_eq!(at(&entry(Stage::Stopping, 1, true), Goal::Gone, None), Look::Pending);
-        assert_eq!(look(&entry(Stage::Running, 1, false), &TaskName::new("other"), Goal::Gone, None), Look::Reached);
+        assert_eq!(
+            look(&entry(Stage::Running, 1, false), &TaskName::new("other"), Goal::Gone, None),
+            Look::Reached
+        );
     }
 }
