@@ -24,4 +24,6 @@ pub use reader::{BinlogError, BinlogReader, BinlogStart};
 pub use rows::{RowsEvent, RowsKind};
 pub use table_map::TableMap;
 
-pub(crate) use cursor::{Cursor, Malformed};
+pub(crate) use cursor::{Cursor, Malformed, share};
+pub(crate) use query::unzlib;
+pub(crate) use table_map::wire;
