@@ -85,7 +85,9 @@ fn check_lengths(command: &Command) -> Result<(), Refused> {
             names.push(cluster_id);
             names.extend(reserved.keys().map(String::as_str));
         }
-        CommandKind::RegisterNode { name, addr, incarnation, .. } => names.extend([name.as_str(), addr, incarnation]),
+        CommandKind::RegisterNode { name, addr, incarnation, .. } => {
+            names.extend([name.as_str(), addr, incarnation])
+        }
         CommandKind::PutSource { source, config, .. } => {
             names.push(source.as_str());
             configs.push(config);

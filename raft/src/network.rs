@@ -7,8 +7,8 @@ use dmnode_model::NodeId;
 use openraft::error::{InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, Unreachable};
 use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse, VoteRequest,
-    VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
+    VoteRequest, VoteResponse,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -57,7 +57,9 @@ impl Peer {
         let body = codec::encode(&envelope).map_err(|err| RPCError::Network(NetworkError::new(&err)))?;
         let answer = transport.call(&self.addr, path, body, timeout).await.map_err(|err| match err {
             // Both let openraft back off instead of trying again at once.
-            TransportError::NotSent(_) | TransportError::Rejected(_) => RPCError::Unreachable(Unreachable::new(&err)),
+            TransportError::NotSent(_) | TransportError::Rejected(_) => {
+                RPCError::Unreachable(Unreachable::new(&err))
+            }
             TransportError::NoAnswer(_) => RPCError::Network(NetworkError::new(&err)),
         })?;
         let answer: Result<Result<A, RaftError<u64, E>>, Rejection> =

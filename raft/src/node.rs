@@ -352,7 +352,9 @@ fn check_config(config: RaftConfig) -> Result<RaftConfig, RaftNodeError> {
         );
     }
     if config.replace && config.join.is_empty() {
-        return refuse("--replace needs --join HOST:PORT, the address of any other node of the cluster".to_owned());
+        return refuse(
+            "--replace needs --join HOST:PORT, the address of any other node of the cluster".to_owned(),
+        );
     }
     if !config.initial_cluster.is_empty() {
         match config.initial_cluster.get(&config.name) {

@@ -102,7 +102,8 @@ pub(crate) enum JoinReply {
 }
 
 pub(crate) fn decode<T: DeserializeOwned>(path: &str, body: &[u8]) -> Result<T, RaftNodeError> {
-    codec::decode(body).map_err(|err| RaftNodeError::Rpc(format!("/raft/{path}: the message is not understood: {err}")))
+    codec::decode(body)
+        .map_err(|err| RaftNodeError::Rpc(format!("/raft/{path}: the message is not understood: {err}")))
 }
 
 pub(crate) fn encode<T: Serialize>(path: &str, value: &T) -> Result<Vec<u8>, RaftNodeError> {

@@ -39,7 +39,8 @@ pub(crate) fn plan(state: &State, outlook: &Outlook) -> Vec<CommandKind> {
     let mut commands = Vec::new();
     for (source, expected_epoch) in homeless {
         // Nobody left: the source stays where it is until somebody is.
-        let Some(node) = load.iter().min_by_key(|(node, count)| (**count, **node)).map(|(node, _)| *node) else {
+        let Some(node) = load.iter().min_by_key(|(node, count)| (**count, **node)).map(|(node, _)| *node)
+        else {
             break;
         };
         if let Some(count) = load.get_mut(&node) {

@@ -298,6 +298,10 @@ impl Writer {
         match job {
             Job::Append(records, _) => {
                 for record in records {
+                    // A snapshot covers it already.
+                    if before.purged.is_some_and(|purged| record.position <= purged) {
+                        continue;
+                    }
                     if let Some(last) = after.last
                         && (record.position.index != last.index + 1 || record.position < last)
                     {

@@ -15,7 +15,10 @@ impl State {
             return Ok(Applied::Done);
         }
         if !self.cluster_id.is_empty() {
-            return refuse(codes::CHANGED_MEANWHILE, format!("the cluster is named {} already", self.cluster_id));
+            return refuse(
+                codes::CHANGED_MEANWHILE,
+                format!("the cluster is named {} already", self.cluster_id),
+            );
         }
         self.cluster_id = cluster_id.to_owned();
         self.reserved = reserved.clone();
@@ -24,12 +27,20 @@ impl State {
         Ok(Applied::Done)
     }
 
-    pub(super) fn register_node(&mut self, name: &str, addr: &str, incarnation: &str, replace: bool) -> Outcome {
+    pub(super) fn register_node(
+        &mut self,
+        name: &str,
+        addr: &str,
+        incarnation: &str,
+        replace: bool,
+    ) -> Outcome {
         if self.cluster_id.is_empty() {
             return refuse(codes::CHANGED_MEANWHILE, "the cluster has no name yet");
         }
         let known = self.node_by_name(name).map(|(id, entry)| (id, entry.clone()));
-        if let Some((other, entry)) = self.nodes.iter().find(|(_, entry)| entry.addr == addr && entry.name != name) {
+        if let Some((other, entry)) =
+            self.nodes.iter().find(|(_, entry)| entry.addr == addr && entry.name != name)
+        {
             return refuse(
                 codes::NODE_REFUSED,
                 format!("the address {addr} belongs to node `{}` (id {other}) already", entry.name),
@@ -71,7 +82,9 @@ impl State {
 
     /// Whether this id was given out once and is not in use any more.
     pub(crate) fn is_retired(&self, node: NodeId) -> bool {
-        node.0 < self.next_node_id && !self.nodes.contains_key(&node) && !self.reserved.values().any(|id| *id == node)
+        node.0 < self.next_node_id
+            && !self.nodes.contains_key(&node)
+            && !self.reserved.values().any(|id| *id == node)
     }
 
     fn allocate(&mut self) -> NodeId {

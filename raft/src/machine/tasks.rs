@@ -142,7 +142,8 @@ impl State {
             return Ok(entry.subtasks.keys().cloned().collect());
         }
         let chosen: BTreeSet<SourceId> = sources.iter().cloned().collect();
-        let strangers: Vec<_> = chosen.iter().filter(|source| !entry.subtasks.contains_key(*source)).collect();
+        let strangers: Vec<_> =
+            chosen.iter().filter(|source| !entry.subtasks.contains_key(*source)).collect();
         if strangers.is_empty() {
             Ok(chosen)
         } else {

@@ -33,7 +33,9 @@ impl Inner {
         }
         match self.start_raft(NodeId(id), cluster_id).await {
             // With --replace a store found damaged just now is left aside, and the node comes back as a new one.
-            Err(RaftNodeError::Storage(dmnode_storage::StorageError::Quarantined { message })) if self.config.replace => {
+            Err(RaftNodeError::Storage(dmnode_storage::StorageError::Quarantined { message }))
+                if self.config.replace =>
+            {
                 tracing::error!(reason = %message, "starting as a new node");
                 let dir = self.dir.clone();
                 blocking(move || dir.begin_anew()).await??;
@@ -223,7 +225,10 @@ impl Inner {
                         let text = if refused.code == 46003 {
                             self.known_name_text(&cluster_id, addr, &refused.message)
                         } else {
-                            format!("cluster {cluster_id} does not take node `{}`: {refused}", self.config.name)
+                            format!(
+                                "cluster {cluster_id} does not take node `{}`: {refused}",
+                                self.config.name
+                            )
                         };
                         return Err(RaftNodeError::Refused(text));
                     }

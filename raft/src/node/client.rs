@@ -106,8 +106,12 @@ impl Inner {
             return Ok((hint.node != running.id).then_some(hint.addr));
         }
         // Nobody known, or the one known does not answer: any other member may know better.
-        let others: Vec<String> =
-            self.members().into_iter().filter(|member| member.id != running.id).map(|member| member.addr).collect();
+        let others: Vec<String> = self
+            .members()
+            .into_iter()
+            .filter(|member| member.id != running.id)
+            .map(|member| member.addr)
+            .collect();
         search.avoid = None;
         search.turn += 1;
         match others.get(search.turn % others.len().max(1)) {
@@ -116,7 +120,12 @@ impl Inner {
         }
     }
 
-    async fn attempt(&self, command: &Command, time: Duration, search: &mut Search) -> Result<CommandReply, Miss> {
+    async fn attempt(
+        &self,
+        command: &Command,
+        time: Duration,
+        search: &mut Search,
+    ) -> Result<CommandReply, Miss> {
         let Some(addr) = self.target(search)? else {
             return self.propose_here(command.clone(), time).await;
         };
@@ -131,7 +140,8 @@ impl Inner {
         let body = codec::encode(&request).map_err(|err| Miss::before_sending(err.to_string()))?;
         let answer = self.transport.call(&addr, "propose", body, time).await;
         let reply = answer.map_err(|err| err.to_string_and_sent()).and_then(|answer| {
-            codec::decode(&answer).map_err(|err| (format!("{addr}: the answer is not understood: {err}"), true))
+            codec::decode(&answer)
+                .map_err(|err| (format!("{addr}: the answer is not understood: {err}"), true))
         });
         match reply {
             Ok(ProposeReply::Decided(reply)) => Ok(reply),
@@ -172,10 +182,10 @@ impl Inner {
         match tokio::time::timeout(time, running.raft.client_write(command)).await {
             Ok(Ok(response)) => ProposeReply::Decided(response.data),
             Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward)))) => {
-                let hint = forward.leader_id.zip(forward.leader_node).map(|(node, member)| LeaderHint {
-                    node: dmnode_model::NodeId(node),
-                    addr: member.addr,
-                });
+                let hint = forward
+                    .leader_id
+                    .zip(forward.leader_node)
+                    .map(|(node, member)| LeaderHint { node: dmnode_model::NodeId(node), addr: member.addr });
                 ProposeReply::NotLeader(hint)
             }
             Ok(Err(err)) => ProposeReply::Unclear(err.to_string()),

@@ -40,7 +40,9 @@ impl Inner {
             tracing::info!(?change, "changing the membership");
             match tokio::time::timeout(STEP, running.raft.change_membership(change, retain)).await {
                 Ok(Ok(_)) => {}
-                Ok(Err(err)) => tracing::warn!(error = %err, "the change of the membership failed, trying again"),
+                Ok(Err(err)) => {
+                    tracing::warn!(error = %err, "the change of the membership failed, trying again")
+                }
                 Err(_) => tracing::warn!("the change of the membership takes long, trying again"),
             }
         }
@@ -59,8 +61,11 @@ impl Inner {
         let joint = membership.get_joint_config().len() > 1;
 
         // Who left, first: a dead voter only makes majorities harder to reach.
-        let staying: BTreeSet<u64> =
-            voters.iter().copied().filter(|id| state.nodes.contains_key(&dmnode_model::NodeId(*id))).collect();
+        let staying: BTreeSet<u64> = voters
+            .iter()
+            .copied()
+            .filter(|id| state.nodes.contains_key(&dmnode_model::NodeId(*id)))
+            .collect();
         if !staying.is_empty() && (staying != voters || joint) {
             return Some((ChangeMembers::ReplaceAllVoters(staying), false));
         }
@@ -78,12 +83,15 @@ impl Inner {
             let member = Member { name: entry.name.clone(), addr: entry.addr.clone() };
             let alive = self.liveness.is_alive(*id, now, self.config.source_lost_after) || *id == running.id;
             match members.get(&id.0) {
-                None if alive => return Some((ChangeMembers::AddNodes(BTreeMap::from([(id.0, member)])), true)),
+                None if alive => {
+                    return Some((ChangeMembers::AddNodes(BTreeMap::from([(id.0, member)])), true));
+                }
                 Some(present) if **present != member => {
                     return Some((ChangeMembers::SetNodes(BTreeMap::from([(id.0, member)])), true));
                 }
                 Some(_) if alive && !voters.contains(&id.0) => {
-                    let matched = metrics.replication.as_ref().and_then(|all| all.get(&id.0)).copied().flatten();
+                    let matched =
+                        metrics.replication.as_ref().and_then(|all| all.get(&id.0)).copied().flatten();
                     let last = metrics.last_log_index.unwrap_or(0);
                     if matched.is_some_and(|matched| matched.index + CAUGHT_UP >= last) {
                         return Some((ChangeMembers::AddVoterIds(BTreeSet::from([id.0])), true));

@@ -20,7 +20,11 @@ use crate::rpc::{
 const LONGEST: Duration = Duration::from_secs(10);
 
 impl Inner {
-    pub(super) async fn handle_rpc(self: &Arc<Self>, path: &str, body: Bytes) -> Result<Vec<u8>, RaftNodeError> {
+    pub(super) async fn handle_rpc(
+        self: &Arc<Self>,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Vec<u8>, RaftNodeError> {
         if body.len() > crate::MAX_RPC_BODY {
             return Err(RaftNodeError::Rpc(format!("/raft/{path}: the message is too long")));
         }
@@ -29,10 +33,14 @@ impl Inner {
             return Err(failure);
         }
         match path {
-            "append" => self.raft_message(path, &body, async |running, rpc| running.raft.append_entries(rpc).await).await,
+            "append" => {
+                self.raft_message(path, &body, async |running, rpc| running.raft.append_entries(rpc).await)
+                    .await
+            }
             "vote" => self.raft_message(path, &body, async |running, rpc| running.raft.vote(rpc).await).await,
             "snapshot" => {
-                self.raft_message(path, &body, async |running, rpc| running.raft.install_snapshot(rpc).await).await
+                self.raft_message(path, &body, async |running, rpc| running.raft.install_snapshot(rpc).await)
+                    .await
             }
             "propose" => encode(path, &self.on_propose(decode(path, &body)?).await),
             "read" => encode(path, &self.on_read(decode(path, &body)?).await),
@@ -77,7 +85,10 @@ impl Inner {
             )));
         }
         if envelope.to != running.id {
-            return Err(reject(format!("this is node {} (`{}`), not {}", running.id, self.config.name, envelope.to)));
+            return Err(reject(format!(
+                "this is node {} (`{}`), not {}",
+                running.id, self.config.name, envelope.to
+            )));
         }
         if self.replica.state().is_retired(envelope.from) {
             return Err(Rejection { reason: self.retired_text(envelope.from), retired: true });
