@@ -157,7 +157,7 @@ impl Inner {
                 .await
                 .map_err(|err| RaftNodeError::Stopped(format!("cannot begin the cluster: {err}")))?;
         }
-        if !self.replica.state().nodes.is_empty() {
+        if !self.replica.state().cluster_id.is_empty() {
             return Ok(());
         }
         let init = CommandKind::InitCluster {
@@ -310,7 +310,8 @@ impl Inner {
     /// up with the log.
     fn may_register(&self, state: &crate::State) -> bool {
         let Some(running) = self.running.get() else { return false };
-        state.nodes.contains_key(&running.id) || (self.dir.marker().founder && state.nodes.is_empty())
+        state.nodes.contains_key(&running.id)
+            || (self.dir.marker().founder && state.reserved.contains_key(&self.config.name))
     }
 
     async fn register(&self) {

@@ -53,7 +53,8 @@ impl Inner {
         let metrics = running.raft.metrics().borrow().clone();
         let membership = metrics.membership_config.membership();
         let state = self.replica.state();
-        if state.nodes.is_empty() {
+        // The founder of a cluster has yet to register itself.
+        if state.nodes.is_empty() || state.reserved.values().any(|id| *id == running.id) {
             return None;
         }
         let members: BTreeMap<u64, &Member> = membership.nodes().map(|(id, member)| (*id, member)).collect();
