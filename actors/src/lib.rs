@@ -5,6 +5,8 @@
 //! [`load`] is the full copy, [`sync`] the continuous replication, [`progress`] and [`target`] the exactly-once
 //! writing both use.
 
+pub mod check;
+pub mod diff;
 pub mod failpoint;
 pub mod load;
 pub mod meta;

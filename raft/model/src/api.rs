@@ -336,8 +336,10 @@ pub struct DiffRow {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DiffSummary {
-    /// Whether nothing differs.
+    /// Whether everything was compared and nothing differs.
     pub equal: bool,
+    /// Whether everything was compared; a diff ends early when it has found as many differences as it may report.
+    pub complete: bool,
     /// Target tables compared.
     pub tables: u64,
     /// Tables with a difference.
@@ -346,7 +348,7 @@ pub struct DiffSummary {
     pub source_rows: u64,
     /// Rows of the target.
     pub target_rows: u64,
-    /// Final differences, unreported ones included.
+    /// Final differences.
     pub differences: u64,
     /// How many of them were reported.
     pub reported: u64,
@@ -379,7 +381,7 @@ mod tests {
     fn diff_events_are_lines_with_a_tag() {
         let event = DiffEvent::Summary(DiffSummary { equal: true, ..DiffSummary::default() });
         let json = serde_json::to_string(&event).unwrap();
-        assert!(json.starts_with(r#"{"event":"summary","equal":true,"#), "{json}");
+        assert!(json.starts_with(r#"{"event":"summary","equal":true,"complete":false,"#), "{json}");
         assert_eq!(serde_json::from_str::<DiffEvent>(&json).unwrap(), event);
     }
 }

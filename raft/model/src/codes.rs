@@ -267,6 +267,12 @@ codes! {
     66004 CHECK_ROW_IMAGE "CheckRowImage" "task-check" Upstream High WaitForOperator "SET GLOBAL binlog_row_image = FULL on the source, reconnect its clients, and keep it in the server's configuration";
     66005 CHECK_START_POSITION "CheckStartPosition" "task-check" Upstream High WaitForOperator "correct `meta` in task.yaml";
     66006 CHECK_VERSION "CheckVersion" "task-check" NotSet Medium WaitForOperator "";
+    66007 CHECK_CONNECTIONS "CheckConnections" "task-check" NotSet High WaitForOperator "raise max_connections of the server";
+    66101 DIFF_SOURCE_READ "DiffSourceRead" "diff" Upstream High WaitForOperator "check that the source is reachable and its user may read the tables, then run diff again";
+    66102 DIFF_TARGET_READ "DiffTargetRead" "diff" Downstream High WaitForOperator "check that the target is reachable and its user may read the tables, then run diff again";
+    66103 DIFF_CANCELLED "DiffCancelled" "diff" Internal Low WaitForOperator "run diff again";
+    66104 DIFF_TABLE_CHANGED "DiffTableChanged" "diff" NotSet Medium WaitForOperator "run diff again when no DDL is executed on the table";
+    66105 DIFF_NO_TABLE "DiffNoTable" "diff" Internal Low WaitForOperator "name target tables of the task as schema.table";
 }
 
 #[cfg(test)]
