@@ -9,7 +9,7 @@ use dmnode_model::codes;
 use dmnode_model::error::CodedError;
 use dmnode_model::ids::TableName;
 use dmnode_model::position::Location;
-use dmnode_mysql::{Connection, RowStream, SqlError};
+use dmnode_mysql::{Connection, ExecSummary, RowStream, SqlError};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -27,8 +27,10 @@ use crate::unit::Heartbeat;
 const BUFFERS: usize = 4;
 /// Size of one INSERT.
 const INSERT_BYTES: usize = 1 << 20;
-/// A session's patience with a reader that is slower than the network.
-const SESSION: &[u8] = b"SET SESSION net_read_timeout = 7200";
+/// Patience with a reader that is slower than the network, and all warnings, so that each can be looked at.
+const SESSION: &[u8] = b"SET SESSION net_read_timeout = 7200, max_error_count = 65535";
+/// Warnings that say nothing about the rows: a deprecated character set, collation or syntax.
+const HARMLESS: [u64; 5] = [1287, 1681, 3719, 3720, 3778];
 const SAVEPOINT: &str = "dmnode_chunk";
 
 /// A chunk to be copied.
@@ -192,8 +194,8 @@ impl CopyChunk<'_> {
             (Ok(()), Ok(written)) => written,
         };
         drop(rows);
-        if written.warnings > 0 || written.rows != self.counted.rows {
-            return Err(self.refused(transaction, &written).await);
+        if !written.warnings.is_empty() || written.rows != self.counted.rows {
+            return Err(self.refused(&written));
         }
         failpoint::hit("load.chunk_rows").await?;
         // Nobody can have changed the table since it was read and not be seen here: the reader still holds it.
@@ -225,32 +227,18 @@ impl CopyChunk<'_> {
     }
 
     /// The rows did not all arrive as they are.
-    async fn refused(&self, transaction: &mut TargetTransaction<'_>, written: &Written) -> ApplyError {
+    fn refused(&self, written: &Written) -> ApplyError {
         let table = &self.job.table;
-        let mut causes = Vec::new();
-        let mut duplicate = false;
-        // Only the last statement's warnings can be asked for; with INSERT they ended the copy at once.
-        if let Ok(rows) = transaction.query("SHOW WARNINGS LIMIT 5").await {
-            for row in rows {
-                let code = row.u64(1).unwrap_or(0);
-                duplicate |= matches!(code, 1062 | 1586);
-                causes.push(format!("{code}: {}", without_values(&row.str(2).unwrap_or_default())));
-            }
-        }
+        let duplicate = written.warnings.iter().any(|warning| matches!(warning.code, 1062 | 1586));
         let (code, what) = if duplicate {
             (codes::COPY_DUPLICATE, "rows of a chunk exist in the target already")
         } else {
             (codes::COPY_ROWS_REFUSED, "the target did not take the rows of a chunk as they are")
         };
+        let texts: Vec<String> = written.warnings.iter().map(|warning| format!("{}: {}", warning.code, warning.text)).collect();
         CodedError::new(code, what)
             .object(format!("{} into {}, chunk {}", table.source, table.target, self.job.chunk.number))
-            .cause(format!(
-                "{} rows read, {} written, {} warnings; {}",
-                self.counted.rows,
-                written.rows,
-                written.warnings,
-                causes.join("; ")
-            ))
+            .cause(format!("{} rows read, {} written; {}", self.counted.rows, written.rows, texts.join("; ")))
             .into()
     }
 }
@@ -328,10 +316,40 @@ impl Pump<'_, '_> {
 }
 
 /// What the target says it has taken.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Written {
     rows: u64,
-    warnings: u64,
+    /// The first few that matter.
+    warnings: Vec<Warning>,
+}
+
+#[derive(Clone, Debug)]
+struct Warning {
+    code: u64,
+    text: String,
+}
+
+/// How many warnings an error names.
+const WARNINGS_SHOWN: usize = 5;
+
+impl Written {
+    /// Adds what one statement did. A warning that nobody can look at counts as one that matters.
+    async fn add(&mut self, transaction: &mut TargetTransaction<'_>, summary: &ExecSummary) -> Result<(), ApplyError> {
+        self.rows += summary.affected_rows;
+        if summary.warnings == 0 {
+            return Ok(());
+        }
+        let rows = transaction.query("SHOW WARNINGS").await?;
+        if rows.len() < usize::from(summary.warnings) {
+            self.warnings.push(Warning { code: 0, text: format!("{} warnings", summary.warnings) });
+        }
+        let matters = rows.iter().filter(|row| !row.u64(1).is_some_and(|code| HARMLESS.contains(&code)));
+        self.warnings.extend(matters.take(WARNINGS_SHOWN).map(|row| Warning {
+            code: row.u64(1).unwrap_or(0),
+            text: without_values(&row.str(2).unwrap_or_default()),
+        }));
+        Ok(())
+    }
 }
 
 async fn load(
@@ -340,7 +358,9 @@ async fn load(
     receiver: mpsc::Receiver<Bytes>,
 ) -> Result<Written, ApplyError> {
     let summary = transaction.load_data(sql, receiver).await?;
-    Ok(Written { rows: summary.affected_rows, warnings: summary.warnings.into() })
+    let mut written = Written::default();
+    written.add(transaction, &summary).await?;
+    Ok(written)
 }
 
 async fn insert(
@@ -350,9 +370,8 @@ async fn insert(
     let mut written = Written::default();
     while let Some(sql) = receiver.recv().await {
         let summary = transaction.execute(&sql).await?;
-        written.rows += summary.affected_rows;
-        written.warnings += u64::from(summary.warnings);
-        if summary.warnings > 0 {
+        written.add(transaction, &summary).await?;
+        if !written.warnings.is_empty() {
             break;
         }
     }

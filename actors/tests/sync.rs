@@ -1,0 +1,491 @@
+//! Continuous replication between real servers.
+
+#[path = "support/proxy.rs"]
+mod proxy;
+mod support;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use dmnode_actors::sync::{self, SyncSpec};
+use dmnode_actors::unit::{UnitContext, UnitDone, UnitResult};
+use dmnode_model::config::{SourceConfig, TaskConfig};
+use dmnode_model::{CodedError, Epoch, SourceId, TaskName, codes};
+use proxy::Proxy;
+use support::{Kind, Server};
+use tokio::task::JoinHandle;
+
+const SOURCE: &str = "s1";
+const TASK: &str = "t";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A pair of servers with an incremental task between them.
+struct Rig {
+    source: Server,
+    target: Server,
+    gtid: bool,
+    workers: usize,
+    /// Where the task reaches the target.
+    target_port: u16,
+    /// Further lines of the task file.
+    task: String,
+    epoch: u64,
+}
+
+struct Running {
+    ctx: UnitContext,
+    handle: JoinHandle<UnitResult>,
+}
+
+impl Running {
+    /// The process is gone from one moment to the next.
+    async fn crash(self) {
+        self.handle.abort();
+        let _ = self.handle.await;
+    }
+
+    async fn stop(self) {
+        self.ctx.cancel.cancel();
+        match tokio::time::timeout(PATIENCE, self.handle).await.expect("stops").unwrap() {
+            Ok(UnitDone::Cancelled) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn error(self) -> CodedError {
+        tokio::time::timeout(PATIENCE, self.handle).await.expect("ends").unwrap().expect_err("an error")
+    }
+}
+
+impl Rig {
+    async fn new(from: Kind, to: Kind, gtid: bool) -> Self {
+        let (source, target) = tokio::join!(Server::start(from, &[]), Server::start(to, &[]));
+        let target_port = target.port;
+        Self { source, target, gtid, workers: 4, target_port, task: String::new(), epoch: 1 }
+    }
+
+    fn spec(&self) -> SyncSpec {
+        let yaml = format!(
+            "source-id: {SOURCE}\nenable-gtid: {}\nfrom:\n  host: 127.0.0.1\n  port: {}\n  user: root\n  password: ''\n",
+            self.gtid, self.source.port,
+        );
+        let source = SourceConfig::from_yaml(&yaml, None).unwrap().value;
+        // From the first byte of the first file: the target starts empty.
+        let meta = "      binlog-name: bin.000001\n      binlog-pos: 4\n";
+        let yaml = format!(
+            "name: {TASK}\ntask-mode: incremental\ntarget-database:\n  host: 127.0.0.1\n  port: {}\n  user: root\n  password: ''\n\
+             mysql-instances:\n  - source-id: {SOURCE}\n    meta:\n{meta}    syncer-config-name: g\n    block-allow-list: b\n\
+             block-allow-list:\n  b:\n    do-dbs: ['~^app', 'shop']\n\
+             syncers:\n  g:\n    worker-count: {}\n{}\n",
+            self.target_port, self.workers, self.task
+        );
+        let task = TaskConfig::from_yaml(&yaml, None).unwrap_or_else(|err| panic!("{err}\n{yaml}")).value;
+        let subtask = task.subtask(&SourceId::new(SOURCE)).unwrap();
+        SyncSpec { source, subtask, until: None }
+    }
+
+    /// A new generation, as after a crash: with the next epoch.
+    fn start(&mut self) -> Running {
+        self.epoch += 1;
+        self.start_as(self.epoch)
+    }
+
+    fn start_as(&self, epoch: u64) -> Running {
+        let ctx = UnitContext::detached(TaskName::new(TASK), SourceId::new(SOURCE), Epoch(epoch));
+        let handle = tokio::spawn(sync::run(ctx.clone(), self.spec()));
+        Running { ctx, handle }
+    }
+
+    /// Waits until the target has a row that was written last, and the unit still runs.
+    async fn caught_up(&self, running: &mut Running) {
+        let mut conn = self.source.connect().await;
+        conn.execute("CREATE DATABASE IF NOT EXISTS app").await.unwrap();
+        conn.execute("CREATE TABLE IF NOT EXISTS app.mark (id INT PRIMARY KEY AUTO_INCREMENT)").await.unwrap();
+        let id = conn.execute("INSERT INTO app.mark VALUES ()").await.unwrap().last_insert_id;
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let mut target = self.target.connect().await;
+        loop {
+            if let Ok(rows) = target.query(format!("SELECT 1 FROM app.mark WHERE id = {id}")).await
+                && rows.len() == 1
+            {
+                return;
+            }
+            if running.handle.is_finished() {
+                panic!("the unit ended: {:?}", (&mut running.handle).await);
+            }
+            assert!(tokio::time::Instant::now() < deadline, "not caught up: {:?}", running.ctx.status.snapshot().1);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Both servers have the same tables with the same rows.
+    async fn assert_equal(&self) {
+        let (source, target) = (content(&self.source).await, content(&self.target).await);
+        assert_eq!(
+            source.keys().collect::<Vec<_>>(),
+            target.keys().collect::<Vec<_>>(),
+            "the same tables"
+        );
+        for (table, rows) in &source {
+            assert!(target[table] == *rows, "{table}: {} rows at the source, {} in the target", rows.len(), target[table].len());
+        }
+    }
+}
+
+/// All tables of the databases of the tests, rows in a fixed order, values as bytes.
+async fn content(server: &Server) -> BTreeMap<String, Vec<Vec<Option<Vec<u8>>>>> {
+    let mut conn = server.connect_raw().await;
+    let tables = conn
+        .query("SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema LIKE 'app%' OR table_schema = 'shop'")
+        .await
+        .unwrap();
+    let mut all = BTreeMap::new();
+    for table in tables {
+        let name = format!("`{}`.`{}`", table.str(0).unwrap(), table.str(1).unwrap());
+        let rows = conn.query(format!("SELECT * FROM {name}")).await.unwrap();
+        let mut rows: Vec<Vec<Option<Vec<u8>>>> = rows
+            .iter()
+            .map(|row| (0..row.len()).map(|index| row.bytes(index).map(<[u8]>::to_vec)).collect())
+            .collect();
+        rows.sort();
+        all.insert(name, rows);
+    }
+    all
+}
+
+const SCHEMA: &[&str] = &[
+    "CREATE DATABASE app",
+    "CREATE TABLE app.counter (id INT PRIMARY KEY, n INT NOT NULL)",
+    "CREATE TABLE app.log (a INT, b VARCHAR(20), c FLOAT, d DOUBLE)",
+    "CREATE TABLE app.users (id BIGINT UNSIGNED PRIMARY KEY, mail VARCHAR(50) NOT NULL, rank_no INT, touched TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP, UNIQUE KEY (mail), UNIQUE KEY (rank_no)) CHARSET utf8mb4",
+    "CREATE TABLE app.pair (a INT, b VARCHAR(10), v BLOB, PRIMARY KEY (a, b)) CHARSET utf8mb4",
+    "CREATE TABLE app.kinds (id INT PRIMARY KEY AUTO_INCREMENT, t TINYINT, u BIGINT UNSIGNED, m MEDIUMINT, de DECIMAL(20,5), f FLOAT, d DOUBLE, da DATE, ti TIME(3), dt DATETIME(6), ts TIMESTAMP(3) NULL, y YEAR, e ENUM('a','b'), s SET('x','y','z'), bi BIT(10), l VARCHAR(20) CHARACTER SET latin1, tx TEXT, bl VARBINARY(20), g INT GENERATED ALWAYS AS (t + 1) STORED) CHARSET utf8mb4",
+    "INSERT INTO app.counter VALUES (1, 0), (2, 0), (3, 0)",
+];
+
+/// One round of mixed changes; every statement is a transaction unless it says otherwise.
+fn changes(round: u32) -> Vec<String> {
+    let base = round * 100;
+    let mut all = Vec::new();
+    for i in 0..20 {
+        all.push(format!("UPDATE app.counter SET n = n + 1 WHERE id = {}", i % 3 + 1));
+        all.push(format!("INSERT INTO app.log VALUES ({}, 'x{}', {}.1, {} / 7)", i % 4, i % 2, i % 3, i));
+        all.push(format!("INSERT INTO app.users (id, mail, rank_no) VALUES ({0}, 'User{0}@example.org', {0})", base + i));
+        all.push(format!("INSERT INTO app.pair VALUES ({}, 'k{i}', REPEAT('b', {i}))", base));
+    }
+    all.push("BEGIN".into());
+    for i in 0..10 {
+        all.push(format!("UPDATE app.counter SET n = n + 10 WHERE id = {}", i % 3 + 1));
+        all.push(format!("INSERT INTO app.kinds (t,u,m,de,f,d,da,ti,dt,ts,y,e,s,bi,l,tx,bl) VALUES ({i} - 5, 18446744073709551615 - {i}, -8388608 + {i}, -12.5 * {i}, 0.1 * {i}, 1e-300 * {i}, '2024-02-29', '-12:34:56.789', '2024-01-01 10:00:00.123456', '2024-06-01 12:00:00.5', 2000 + {i}, 'b', 'x,z', {i}, 'caf\u{e9}', 'quote '' and \u{1F600}', x'00ff27')"));
+    }
+    all.push("COMMIT".into());
+    // A swap of values under two unique keys, and of the primary key.
+    let (a, b) = (base + 1, base + 2);
+    all.push("BEGIN".into());
+    all.push(format!("UPDATE app.users SET mail = 'tmp' WHERE id = {a}"));
+    all.push(format!("UPDATE app.users SET mail = 'User{a}@example.org' WHERE id = {b}"));
+    all.push(format!("UPDATE app.users SET mail = 'user{b}@EXAMPLE.org' WHERE id = {a}"));
+    all.push("COMMIT".into());
+    all.push(format!("UPDATE app.users SET id = id + 1000000 WHERE id = {}", base + 3));
+    all.push(format!("UPDATE app.users SET rank_no = NULL WHERE id = {}", base + 4));
+    all.push(format!("UPDATE app.users SET rank_no = rank_no + 1 WHERE id BETWEEN {} AND {} ORDER BY id DESC", base + 10, base + 12).replace("rank_no + 1", "rank_no + 500000"));
+    all.push(format!("DELETE FROM app.users WHERE id = {}", base + 5));
+    all.push(format!("INSERT INTO app.users (id, mail) VALUES ({}, 'again{}')", base + 5, base));
+    all.push(format!("UPDATE app.pair SET b = CONCAT(b, '_') WHERE a = {base} AND b IN ('k3', 'k4')"));
+    all.push(format!("DELETE FROM app.pair WHERE a = {base} AND b IN ('k5', 'k6', 'k7')"));
+    all.push("DELETE FROM app.log WHERE a = 1 AND b = 'x1' LIMIT 2".into());
+    all.push("UPDATE app.log SET d = d + 1 WHERE a = 2 LIMIT 3".into());
+    all.push("UPDATE app.kinds SET f = f * 1.5, tx = NULL WHERE id % 3 = 0".into());
+    all.push("BEGIN".into());
+    all.push("INSERT INTO app.log VALUES (9, 'gone', 1, 1)".into());
+    all.push("ROLLBACK".into());
+    all
+}
+
+async fn write(server: &Server, statements: &[String]) {
+    let mut conn = server.connect().await;
+    for sql in statements {
+        conn.execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+}
+
+/// Everything in one: types, keys, DDL, pause and resume, crashes.
+async fn scenario(from: Kind, to: Kind, gtid: bool) {
+    let mut rig = Rig::new(from, to, gtid).await;
+    rig.source.execute(SCHEMA).await;
+    let mut running = rig.start();
+    write(&rig.source, &changes(0)).await;
+    rig.caught_up(&mut running).await;
+    rig.assert_equal().await;
+
+    // A pause at a transaction boundary; more changes; on.
+    running.stop().await;
+    write(&rig.source, &changes(1)).await;
+    let mut running = rig.start();
+    rig.caught_up(&mut running).await;
+    rig.assert_equal().await;
+
+    // Crashes while it works.
+    for round in 2..8 {
+        let statements = changes(round);
+        let writer = write(&rig.source, &statements);
+        let crash = async {
+            tokio::time::sleep(Duration::from_millis(u64::from(round) * 37 % 150)).await;
+            running.crash().await;
+        };
+        tokio::join!(writer, crash);
+        running = rig.start();
+    }
+    rig.caught_up(&mut running).await;
+    rig.assert_equal().await;
+
+    // DDL between rows.
+    rig.source
+        .execute(&[
+            "CREATE DATABASE shop",
+            "USE shop",
+            "CREATE TABLE `odd ``name` (id INT PRIMARY KEY, v VARCHAR(10))",
+            "INSERT INTO `odd ``name` VALUES (1, 'a'), (2, 'b')",
+            "ALTER TABLE `odd ``name` ADD COLUMN w INT NOT NULL DEFAULT 7 FIRST, ADD INDEX (v)",
+            "INSERT INTO `odd ``name` VALUES (1, 3, 'c')",
+            "CREATE INDEX iw ON `odd ``name` (w)",
+            "UPDATE `odd ``name` SET w = w + 1",
+            "DROP INDEX iw ON `odd ``name`",
+            "RENAME TABLE `odd ``name` TO plain",
+            "INSERT INTO plain VALUES (1, 4, 'd')",
+            "CREATE TABLE other LIKE plain",
+            "INSERT INTO other SELECT * FROM plain",
+            "RENAME TABLE plain TO tmp, other TO plain, tmp TO other",
+            "DELETE FROM other WHERE id = 1",
+            "TRUNCATE TABLE plain",
+            "INSERT INTO plain VALUES (5, 5, 'e')",
+            "ALTER TABLE plain RENAME TO plain2",
+            "CREATE TABLE copy1 AS SELECT * FROM other",
+            "CREATE TABLE gone (id INT PRIMARY KEY)",
+            "DROP TABLE gone",
+            "CREATE TEMPORARY TABLE scratch (id INT)",
+            "DROP TEMPORARY TABLE scratch",
+            "CREATE VIEW vv AS SELECT 1 AS one",
+            "DROP VIEW vv",
+            "CREATE DATABASE app_old",
+            "CREATE TABLE app_old.x (id INT PRIMARY KEY)",
+            "INSERT INTO app_old.x VALUES (1)",
+            "DROP DATABASE app_old",
+            "CREATE DATABASE elsewhere",
+            "CREATE TABLE elsewhere.x (id INT PRIMARY KEY)",
+            "INSERT INTO elsewhere.x VALUES (1)",
+        ])
+        .await;
+    rig.caught_up(&mut running).await;
+    rig.assert_equal().await;
+    let elsewhere = rig.target.number("SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name IN ('elsewhere', 'app_old')").await;
+    assert_eq!(elsewhere, 0, "out of scope, or dropped");
+    assert_eq!(rig.target.number("SELECT COUNT(*) FROM dm_meta.t_dmnode_ddl").await, 0, "no intent is left");
+    let status = running.ctx.status.snapshot().1.sync.unwrap();
+    assert!(status.total_rows > 100, "{status:?}");
+    running.stop().await;
+    let checkpoint = rig.target.query("SELECT binlog_name, binlog_pos FROM dm_meta.t_syncer_checkpoint WHERE is_global = 1").await;
+    assert_eq!(checkpoint.len(), 1);
+}
+
+macro_rules! scenarios {
+    ($($name:ident $from:ident $to:ident $gtid:literal;)*) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            scenario(Kind::$from, Kind::$to, $gtid).await;
+        }
+    )*};
+}
+
+scenarios! {
+    mariadb_to_mariadb_by_gtid Mariadb Mariadb true;
+    mariadb_to_mysql_by_position Mariadb Mysql false;
+    mysql_to_mariadb_by_gtid Mysql Mariadb true;
+    mysql_to_mysql_by_position Mysql Mysql false;
+}
+
+/// INV-5: an old owner that is still running commits nothing more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_epoch_commits_nothing() {
+    let mut rig = Rig::new(Kind::Mariadb, Kind::Mariadb, true).await;
+    rig.source.execute(SCHEMA).await;
+    let mut old = rig.start();
+    rig.caught_up(&mut old).await;
+    let mut new = rig.start();
+    write(&rig.source, &changes(0)).await;
+    rig.caught_up(&mut new).await;
+    rig.assert_equal().await;
+    let error = old.error().await;
+    assert_eq!(error.code, codes::FENCED, "{error}");
+    // And it does not come back with its old epoch.
+    let error = rig.start_as(rig.epoch - 1).error().await;
+    assert_eq!(error.code, codes::FENCED, "{error}");
+    new.stop().await;
+}
+
+/// A COMMIT whose answer is lost is applied once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_commit_answer_is_resolved() {
+    let mut rig = Rig::new(Kind::Mariadb, Kind::Mariadb, true).await;
+    let proxy = Proxy::start(rig.target.port).await;
+    rig.target_port = proxy.port;
+    rig.source.execute(SCHEMA).await;
+    let mut running = rig.start();
+    rig.caught_up(&mut running).await;
+    for round in 0..6 {
+        // Alternately: the COMMIT takes effect and its answer is lost; the COMMIT never arrives.
+        proxy.lose_next_commit(round % 2 == 0);
+        write(&rig.source, &changes(round)).await;
+        rig.caught_up(&mut running).await;
+    }
+    assert!(proxy.lost() >= 6, "{}", proxy.lost());
+    rig.assert_equal().await;
+    running.stop().await;
+}
+
+/// INV-15: a transaction of any size goes through bounded memory, whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_transaction_is_streamed() {
+    let mut rig = Rig::new(Kind::Mariadb, Kind::Mariadb, true).await;
+    rig.source
+        .execute(&["CREATE DATABASE app", "CREATE TABLE app.big (id INT PRIMARY KEY AUTO_INCREMENT, n INT, pad VARCHAR(1000)) CHARSET latin1"])
+        .await;
+    let mut running = rig.start();
+    rig.caught_up(&mut running).await;
+    let before = resident_kib();
+    rig.source
+        .execute(&[
+            "SET SESSION sql_mode = ''",
+            "INSERT INTO app.big (n, pad) SELECT seq, REPEAT(CHAR(97 + seq % 26), 1000) FROM seq_1_to_120000",
+            "UPDATE app.big SET n = n + 1 WHERE id < 60000",
+        ])
+        .await;
+    rig.caught_up(&mut running).await;
+    let grown = resident_kib().saturating_sub(before);
+    assert!(grown < 120 << 10, "grown by {grown} KiB");
+    let sum = "SELECT CONCAT(COUNT(*), ' ', SUM(n), ' ', SUM(CRC32(pad))) FROM app.big";
+    assert_eq!(rig.source.query(sum).await, rig.target.query(sum).await);
+    assert_eq!(rig.target.number("SELECT COUNT(*) FROM app.big").await, 120_000);
+
+    // A crash in the middle leaves nothing of it, and it comes once.
+    rig.source.execute(&["UPDATE app.big SET n = n + 1"]).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    running.crash().await;
+    let mut running = rig.start();
+    rig.caught_up(&mut running).await;
+    assert_eq!(rig.source.query(sum).await, rig.target.query(sum).await);
+    running.stop().await;
+}
+
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Actions of foreign keys that the source does not log take place in the target.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn foreign_key_actions_happen_in_the_target() {
+    let mut rig = Rig::new(Kind::Mariadb, Kind::Mariadb, true).await;
+    rig.source
+        .execute(&[
+            "CREATE DATABASE app",
+            "CREATE TABLE app.p (id INT PRIMARY KEY, v INT)",
+            "CREATE TABLE app.c (id INT PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES app.p (id) ON DELETE CASCADE ON UPDATE CASCADE)",
+            "CREATE TABLE app.g (id INT PRIMARY KEY, c INT, FOREIGN KEY (c) REFERENCES app.c (id) ON DELETE SET NULL)",
+            "INSERT INTO app.p VALUES (1, 1), (2, 2), (3, 3)",
+            "INSERT INTO app.c VALUES (10, 1), (11, 1), (20, 2), (30, 3)",
+            "INSERT INTO app.g VALUES (100, 10), (200, 20)",
+            "DELETE FROM app.p WHERE id = 1",
+            "UPDATE app.p SET id = 22 WHERE id = 2",
+            "SET foreign_key_checks = 0",
+            "DELETE FROM app.p WHERE id = 3",
+        ])
+        .await;
+    let mut running = rig.start();
+    rig.caught_up(&mut running).await;
+    rig.assert_equal().await;
+    assert_eq!(rig.target.number("SELECT COUNT(*) FROM app.c WHERE p = 3").await, 1);
+    running.stop().await;
+}
+
+/// What cannot be applied stops the task with a code, an object and a position; nothing of it is half done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stops_are_coded_and_resumable() {
+    let mut rig = Rig::new(Kind::Mariadb, Kind::Mariadb, false).await;
+    rig.source.execute(SCHEMA).await;
+    let mut running = rig.start();
+    rig.caught_up(&mut running).await;
+
+    // A row that somebody else has changed in the target.
+    rig.target.execute(&["DELETE FROM app.counter WHERE id = 2"]).await;
+    rig.source.execute(&["BEGIN", "UPDATE app.counter SET n = n + 1 WHERE id = 1", "UPDATE app.counter SET n = n + 1 WHERE id = 2", "COMMIT"]).await;
+    let error = running.error().await;
+    assert_eq!(error.code, codes::ROW_NOT_FOUND, "{error}");
+    assert_eq!(error.object.as_deref(), Some("`app`.`counter`"), "{error}");
+    assert!(error.location.as_deref().is_some_and(|at| at.contains("bin.0")), "{error}");
+    assert_eq!(rig.target.number("SELECT n FROM app.counter WHERE id = 1").await, 0, "nothing half done");
+    rig.target.execute(&["INSERT INTO app.counter VALUES (2, 0)"]).await;
+    let mut running = rig.start();
+    rig.caught_up(&mut running).await;
+    rig.assert_equal().await;
+
+    // A row that is in the way.
+    rig.target.execute(&["INSERT INTO app.counter VALUES (77, 5)"]).await;
+    rig.source.execute(&["INSERT INTO app.counter VALUES (77, 0)"]).await;
+    let error = running.error().await;
+    assert_eq!(error.code, codes::ROW_REFUSED, "{error}");
+    assert!(!error.to_string().contains("77"), "no row value: {error}");
+    rig.target.execute(&["DELETE FROM app.counter WHERE id = 77"]).await;
+
+    // A change in statement format.
+    let mut running = rig.start();
+    rig.caught_up(&mut running).await;
+    rig.source.execute(&["SET SESSION binlog_format = STATEMENT", "UPDATE app.counter SET n = 5 WHERE id = 1"]).await;
+    let error = running.error().await;
+    assert_eq!(error.code, codes::STATEMENT_FORMAT, "{error}");
+}
+
+/// A DDL that the target refuses stops the task; done by hand it is not done again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_ddl_can_be_done_by_hand() {
+    let mut rig = Rig::new(Kind::Mariadb, Kind::Mariadb, true).await;
+    rig.source.execute(SCHEMA).await;
+    let mut running = rig.start();
+    rig.caught_up(&mut running).await;
+    rig.target.execute(&["ALTER TABLE app.counter ADD COLUMN extra INT"]).await;
+    rig.source.execute(&["ALTER TABLE app.counter ADD COLUMN extra INT", "UPDATE app.counter SET extra = id"]).await;
+    let error = running.error().await;
+    assert_eq!(error.code, codes::DDL_REFUSED, "{error}");
+    assert!(error.statement.as_deref().is_some_and(|sql| sql.contains("ADD COLUMN extra")), "{error}");
+    rig.target.execute(&["ALTER TABLE app.counter DROP COLUMN extra"]).await;
+    rig.target.execute(&["ALTER TABLE app.counter ADD COLUMN extra INT"]).await;
+    // Equal to the state before the intent: it is tried again and refused again. Then the operator says it is done.
+    let error = rig.start().error().await;
+    assert_eq!(error.code, codes::DDL_REFUSED, "{error}");
+    rig.target.execute(&["UPDATE dm_meta.t_dmnode_ddl SET stage = 'done'"]).await;
+    let mut running = rig.start();
+    rig.caught_up(&mut running).await;
+    rig.assert_equal().await;
+    running.stop().await;
+}
+
+/// The source vanishes for a while.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_source_connection_is_made_anew() {
+    let mut rig = Rig::new(Kind::Mariadb, Kind::Mariadb, false).await;
+    rig.source.execute(SCHEMA).await;
+    let mut running = rig.start();
+    rig.caught_up(&mut running).await;
+    for round in 0..3 {
+        write(&rig.source, &changes(round)).await;
+        let dumps = rig.source.query("SELECT id FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'").await;
+        for row in dumps {
+            rig.source.execute(&[&format!("KILL {}", row[0].as_ref().unwrap())]).await;
+        }
+    }
+    rig.caught_up(&mut running).await;
+    rig.assert_equal().await;
+    running.stop().await;
+}
+
