@@ -102,7 +102,7 @@ impl Verdict {
                 "the comparison ended without a summary; run it again".to_owned(),
             ));
         };
-        let is_equal = summary.equal && summary.differences == 0 && self.differences == 0;
+        let is_equal = summary.equal && summary.complete && summary.differences == 0 && self.differences == 0;
         Ok(if is_equal { Exit::Done } else { Exit::Unhealthy })
     }
 }
@@ -133,8 +133,8 @@ fn shown(event: &DiffEvent) -> String {
                 grouped(summary.source_rows),
                 grouped(summary.target_rows)
             );
-            if summary.differences > summary.reported {
-                text.push_str(&format!(" ({} shown)", summary.reported));
+            if !summary.complete {
+                text.push_str("; it ended early, there may be more: --max-differences shows more of them");
             }
             if summary.unstable > 0 {
                 text.push_str(&format!("; {} kept changing while they were looked at", summary.unstable));
@@ -196,7 +196,12 @@ mod tests {
     }
 
     fn summary(differences: u64) -> DiffEvent {
-        DiffEvent::Summary(DiffSummary { equal: differences == 0, differences, ..DiffSummary::default() })
+        DiffEvent::Summary(DiffSummary {
+            equal: differences == 0,
+            complete: true,
+            differences,
+            ..DiffSummary::default()
+        })
     }
 
     fn exit(events: Vec<DiffEvent>) -> Result<Exit, CtlError> {

@@ -23,7 +23,7 @@ const EXIT_USAGE: u8 = 2;
 /// How long a command to the cluster is tried before its caller hears that there is no answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// A clean stop takes at most so long in all; what is not idle by then is fenced and resumed elsewhere.
-const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 /// What is left after a stop is dropped in this time.
 const RUNTIME_SHUTDOWN: Duration = Duration::from_secs(1);
 

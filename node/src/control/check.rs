@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dmnode_actors::check::{CheckOptions, check_task, probe_source};
 use dmnode_model::api::CheckTaskRequest;
 use dmnode_model::codes;
 use dmnode_model::config::{SourceConfig, SubtaskConfig, TaskConfig};
@@ -18,21 +19,6 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// DM's limit for looking at a source's server before it is stored.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How many findings of a kind are shown.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    /// Errors.
-    pub errors: i64,
-    /// Warnings.
-    pub warnings: i64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { errors: 10, warnings: 10 }
-    }
-}
-
 /// A task with the sources it names, ready to be checked.
 pub(super) struct Plan {
     /// Every source of the file with its part of the task.
@@ -45,6 +31,8 @@ pub(super) struct Verdict {
     pub passed: bool,
     /// DM's text.
     pub text: String,
+    /// What is not migrated, and other things worth knowing.
+    pub notes: Vec<String>,
 }
 
 /// Resolves a task against the stored sources.
@@ -83,24 +71,42 @@ impl Control {
             Ok(plan) => plan,
             Err(err) => return Ok(refused(err.to_string())),
         };
-        let limits = Limits { errors: request.err_cnt, warnings: request.warn_cnt };
-        let verdict = self.precheck(&plan, start_time.as_deref(), limits).await;
+        let options = CheckOptions {
+            start_time,
+            remove_meta: false,
+            errors_max: request.err_cnt,
+            warnings_max: request.warn_cnt,
+        };
+        let verdict = precheck(&plan, options).await;
         let mut msg = verdict.text;
         for warning in &parsed.warnings {
             msg.push_str(&format!("\nwarning: {warning}"));
         }
+        for note in &verdict.notes {
+            msg.push_str(&format!("\nnote: {note}"));
+        }
         Ok(Reply::new(index, PlainResponse { result: verdict.passed, msg }))
     }
+}
 
-    /// Checks all the sources of a task and its target.
-    pub(super) async fn precheck(&self, plan: &Plan, start_time: Option<&str>, limits: Limits) -> Verdict {
-        let _ = (plan, start_time, limits);
-        Verdict { passed: true, text: String::new() }
+/// Checks all the sources of a task and its target.
+pub(super) async fn precheck(plan: &Plan, options: CheckOptions) -> Verdict {
+    match tokio::time::timeout(CHECK_TIMEOUT, check_task(&plan.subtasks, &options)).await {
+        Ok(report) => Verdict { passed: report.passed, text: report.text, notes: report.notes },
+        Err(_) => {
+            let err = CodedError::new(codes::DB_QUERY_FAILED, "the check did not end in time")
+                .remedy("check whether the servers answer in time");
+            Verdict { passed: false, text: err.to_string(), notes: Vec::new() }
+        }
     }
+}
 
-    /// Whether the source's server can be reached and is fit to be a source.
-    pub(super) async fn probe_source(&self, source: &SourceConfig) -> Result<(), CodedError> {
-        let _ = source;
-        Ok(())
+/// Whether the source's server can be reached and is fit to be a source.
+pub(super) async fn probe(source: &SourceConfig) -> Result<(), CodedError> {
+    match tokio::time::timeout(PROBE_TIMEOUT, probe_source(source)).await {
+        // What the server says of itself is asked again whenever a unit starts: it may change.
+        Ok(probed) => probed.map(|_| ()),
+        Err(_) => Err(CodedError::new(codes::DB_BAD_CONN, "the server did not answer in time")
+            .object(format!("{}:{}", source.from.host, source.from.port))),
     }
 }

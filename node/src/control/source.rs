@@ -226,7 +226,9 @@ impl Control {
             }
             warnings.extend(parsed.warnings.iter().map(|warning| format!("{id}: {warning}")));
             if probe {
-                self.probe_source(&parsed.value).await.map_err(|err| err.annotate(format!("source {id}")))?;
+                super::check::probe(&parsed.value)
+                    .await
+                    .map_err(|err| err.annotate(format!("source {id}")))?;
             }
             let stored = match key {
                 Some(key) => SourceConfig::encrypt_passwords_in_yaml(text, key)?,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use dmnode_actors::check::CheckOptions;
 use dmnode_model::api::{OperateTaskRequest, StartTaskRequest, TaskOp};
 use dmnode_model::codes;
 use dmnode_model::config::TaskConfig;
@@ -10,7 +11,7 @@ use dmnode_model::ids::{SourceId, TaskName};
 use dmnode_model::status::{CommonWorkerResponse, OperateTaskResponse, StartTaskResponse};
 use dmnode_raft::{CommandKind, DesiredStage, Expected, State};
 
-use super::check::{Limits, Plan, plan};
+use super::check::{Plan, plan, precheck};
 use super::status::no_such_task;
 use super::wait::{Goal, Runs};
 use super::{CommandResult, Control, Reply, earlier_reply, refusal_text, shown_list};
@@ -75,7 +76,12 @@ impl Control {
                 }
                 return Ok(refused(err.to_string()));
             }
-            let verdict = self.precheck(&plan, start_time.as_deref(), Limits::default()).await;
+            let options = CheckOptions {
+                start_time: start_time.clone(),
+                remove_meta: request.remove_meta,
+                ..CheckOptions::default()
+            };
+            let verdict = precheck(&plan, options).await;
             if !verdict.passed {
                 let body =
                     StartTaskResponse { check_result: verdict.text, msg, ..StartTaskResponse::default() };
@@ -135,7 +141,8 @@ impl Control {
             let existing: Vec<SourceId> = entry.subtasks.keys().cloned().collect();
             return Ok(Err(subtasks_exist(task, &existing).annotate("while remove-meta is true")));
         }
-        for (_, subtask) in &plan.subtasks {
+        // The tables belong to the task as a whole, so any of its subtasks leads to them.
+        if let Some((_, subtask)) = plan.subtasks.first() {
             let removed =
                 tokio::time::timeout(REMOVE_META_TIMEOUT, dmnode_actors::meta::remove_meta(subtask)).await;
             let removed = removed.unwrap_or_else(|_| {
