@@ -156,7 +156,7 @@ async fn prepare(
         Some(watermark) => (watermark.number, watermark.location),
         None => (0, start::location(spec, filter.as_ref(), &mut source, &info).await?),
     };
-    let location = start::complete(location, &mut source, &info, spec.source.enable_gtid).await;
+    let location = start::complete(location, &spec.source.from, &mut source, &info, spec.source.enable_gtid).await;
     tracing::info!(
         task = %subtask.task, source = %subtask.source_id, epoch = ctx.epoch.0, generation = ctx.generation,
         location = %change::describe_location(&location), appliers = count, "replication starts"

@@ -207,3 +207,127 @@ pub fn compact<'a>(changes: impl Iterator<Item = &'a Change>) -> Option<Vec<Grou
             .collect(),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use dmnode_model::TableName;
+    use dmnode_mysql::{ColumnInfo, ColumnType, KeyColumn, KeyInfo, TableInfo, Value};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::sync::table::ForeignKeys;
+
+    fn table() -> Arc<Table> {
+        let column = |name: &str, ordinal: usize| ColumnInfo {
+            name: name.into(),
+            ordinal,
+            data_type: ColumnType::Int,
+            unsigned: false,
+            nullable: false,
+            charset: None,
+            collation: None,
+            generated: false,
+            invisible: false,
+            auto_increment: false,
+            compressed: false,
+            column_type_text: "int".into(),
+        };
+        let info = TableInfo {
+            name: TableName::new("d", "t"),
+            columns: vec![column("id", 1), column("v", 2)],
+            keys: vec![KeyInfo {
+                name: "PRIMARY".into(),
+                primary: true,
+                unique: true,
+                columns: vec![KeyColumn { column: Some(0), prefix_len: None, expression: None }],
+                nullable: false,
+                index_type: "BTREE".into(),
+            }],
+            engine: "InnoDB".into(),
+            charset: None,
+            collation: None,
+            foreign_keys: Vec::new(),
+            create_sql: None,
+        };
+        Arc::new(Table::new(1, TableName::new("d", "t"), info, ForeignKeys::default(), None))
+    }
+
+    fn row(id: i64, v: i64) -> Row {
+        Row { values: vec![Value::Int(id), Value::Int(v)] }
+    }
+
+    fn numbers(row: &Row) -> (i64, i64) {
+        match row.values[..] {
+            [Value::Int(id), Value::Int(v)] => (id, v),
+            _ => unreachable!(),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(500))]
+        /// The net effect, in the order in which it is written, equals applying the changes one after the other,
+        /// and every statement finds exactly the rows it expects.
+        #[test]
+        fn equals_serial_application(
+            start in prop::collection::btree_map(0i64..6, 0i64..3, 0..5),
+            steps in prop::collection::vec((0u8..4, 0i64..6, 0i64..6, 0i64..1000), 0..60),
+        ) {
+            let table = table();
+            let mut serial: BTreeMap<i64, i64> = start.clone();
+            let mut changes = Vec::new();
+            for (kind, id, other, v) in steps {
+                // Only what a source could have done.
+                let change = match (kind, serial.get(&id).copied()) {
+                    (0, None) => {
+                        serial.insert(id, v);
+                        RowChange::Insert(row(id, v))
+                    }
+                    (1, Some(old)) => {
+                        serial.remove(&id);
+                        RowChange::Delete(row(id, old))
+                    }
+                    (2, Some(old)) => {
+                        serial.insert(id, v);
+                        RowChange::Update(row(id, old), row(id, v))
+                    }
+                    (3, Some(old)) if !serial.contains_key(&other) => {
+                        serial.remove(&id);
+                        serial.insert(other, v);
+                        RowChange::Update(row(id, old), row(other, v))
+                    }
+                    _ => continue,
+                };
+                changes.push(Change { table: Arc::clone(&table), row: change, foreign_key_checks: true });
+            }
+            let mut merged = start;
+            for group in compact(changes.iter()).expect("nothing contradicts") {
+                let Group::Net { deletes, updates, inserts, .. } = group else { panic!("net table") };
+                for gone in deletes {
+                    let (id, v) = numbers(gone);
+                    prop_assert_eq!(merged.remove(&id), Some(v));
+                }
+                for (before, after) in updates {
+                    let (id, v) = numbers(after);
+                    prop_assert_eq!(merged.insert(id, v), Some(numbers(before).1));
+                }
+                for new in inserts {
+                    let (id, v) = numbers(new);
+                    prop_assert_eq!(merged.insert(id, v), None);
+                }
+            }
+            prop_assert_eq!(merged, serial);
+        }
+    }
+
+    #[test]
+    fn contradictions_are_noticed() {
+        let table = table();
+        let change = |row| Change { table: Arc::clone(&table), row, foreign_key_checks: true };
+        let twice = [change(RowChange::Insert(row(1, 1))), change(RowChange::Insert(row(1, 2)))];
+        assert!(compact(twice.iter()).is_none());
+        let gone = [change(RowChange::Delete(row(1, 1))), change(RowChange::Update(row(1, 1), row(1, 2)))];
+        assert!(compact(gone.iter()).is_none());
+    }
+}

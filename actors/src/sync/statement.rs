@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dmnode_mysql::{ColumnInfo, ColumnType, Row, Value, write_ident, write_literal};
+use dmnode_mysql::{ColumnType, Row, Value, write_exact_match, write_ident, write_literal};
 
 use super::change::{Change, RowChange};
 use super::compact::Group;
@@ -389,7 +389,7 @@ impl Builder {
             let mut first = true;
             for index in &table.identity {
                 comma(&mut first, out);
-                write_sought(row, *index, table, out);
+                write_value(row, *index, table, out);
             }
             if tuple {
                 out.push(b')');
@@ -427,15 +427,6 @@ fn write_value(row: &Row, index: usize, table: &Table, out: &mut Vec<u8>) {
     }
 }
 
-/// A value to compare a column with.
-fn write_sought(row: &Row, index: usize, table: &Table, out: &mut Vec<u8>) {
-    match row.values.get(index) {
-        // A FLOAT is compared as a DOUBLE; only the exact double of it is equal.
-        Some(Value::Float(number)) => out.extend_from_slice(format!("{:e}", f64::from(*number)).as_bytes()),
-        _ => write_value(row, index, table, out),
-    }
-}
-
 /// The WHERE clause that finds exactly one row.
 fn write_where(table: &Table, row: &Row, out: &mut Vec<u8>) {
     out.extend_from_slice(b" WHERE ");
@@ -446,7 +437,7 @@ fn write_where(table: &Table, row: &Row, out: &mut Vec<u8>) {
             }
             write_ident(&table.column(*index).name, out);
             out.push(b'=');
-            write_sought(row, *index, table, out);
+            write_value(row, *index, table, out);
         }
         return;
     }
@@ -455,35 +446,10 @@ fn write_where(table: &Table, row: &Row, out: &mut Vec<u8>) {
         if !std::mem::replace(&mut first, false) {
             out.extend_from_slice(b" AND ");
         }
-        write_equals(row, *index, table.column(*index), table, out);
+        match row.values.get(*index) {
+            Some(value) => write_exact_match(value, table.column(*index), out),
+            None => out.extend_from_slice(b"FALSE"),
+        }
     }
     out.extend_from_slice(b" LIMIT 1");
-}
-
-/// `column <=> value` by the stored bytes.
-fn write_equals(row: &Row, index: usize, column: &ColumnInfo, table: &Table, out: &mut Vec<u8>) {
-    match row.values.get(index) {
-        Some(Value::Bytes(bytes)) if column.data_type.is_text() => {
-            // By bytes: under the column's collation another row might be equal too.
-            out.extend_from_slice(b"CAST(");
-            write_ident(&column.name, out);
-            out.extend_from_slice(b" AS BINARY) <=> x'");
-            for byte in bytes.iter() {
-                out.push(b"0123456789abcdef"[usize::from(byte >> 4)]);
-                out.push(b"0123456789abcdef"[usize::from(byte & 15)]);
-            }
-            out.push(b'\'');
-        }
-        Some(Value::Json(_)) if column.data_type == ColumnType::Json => {
-            write_ident(&column.name, out);
-            out.extend_from_slice(b" <=> CAST(");
-            write_value(row, index, table, out);
-            out.extend_from_slice(b" AS JSON)");
-        }
-        _ => {
-            write_ident(&column.name, out);
-            out.extend_from_slice(b" <=> ");
-            write_sought(row, index, table, out);
-        }
-    }
 }

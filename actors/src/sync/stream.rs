@@ -7,7 +7,7 @@ use std::time::Duration;
 use dmnode_model::codes;
 use dmnode_model::error::CodedError;
 use dmnode_model::{BinlogPosition, Location};
-use dmnode_mysql::{BinlogEvent, RowImages, RowsEvent, ServerInfo, Value};
+use dmnode_mysql::{BinlogEvent, DecodeError, DecodeErrorKind, RowImages, RowsEvent, ServerInfo, Value};
 use tokio::sync::{Mutex, mpsc};
 
 use super::applier::Applier;
@@ -295,10 +295,10 @@ impl Stream {
                     RowError::Coded(error) => return error.at(&at),
                     RowError::Decode(error) => error,
                 };
-                let code = if error.what.contains("image") {
-                    codes::BINLOG_NOT_LOG_COLUMN
-                } else {
-                    codes::SYNCER_UNIT_DML_COLUMN_NOT_MATCH
+                let code = match error.kind {
+                    DecodeErrorKind::PartialImage => codes::BINLOG_NOT_LOG_COLUMN,
+                    DecodeErrorKind::Mismatch => codes::SYNCER_UNIT_DML_COLUMN_NOT_MATCH,
+                    DecodeErrorKind::Malformed | DecodeErrorKind::Unsupported => codes::BINLOG_EVENT_DECODE,
                 };
                 CodedError::new(code, "a row of the binlog cannot be read")
                     .object(format!("{} (source {})", known.table.target(), known.table.source))
@@ -534,12 +534,12 @@ fn id_inside(id: &TxnId, number: u32) -> TxnId {
 
 /// What can go wrong with one row.
 enum RowError {
-    Decode(dmnode_mysql::DecodeError),
+    Decode(DecodeError),
     Coded(CodedError),
 }
 
-impl From<dmnode_mysql::DecodeError> for RowError {
-    fn from(error: dmnode_mysql::DecodeError) -> Self {
+impl From<DecodeError> for RowError {
+    fn from(error: DecodeError) -> Self {
         Self::Decode(error)
     }
 }
