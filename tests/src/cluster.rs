@@ -119,7 +119,7 @@ impl Cluster {
             .arg(&node.data_dir)
             .args(["--log-level", "info"])
             .env("DMNODE_FAILPOINT_DIR", failpoints)
-            .env("RUST_BACKTRACE", "1");
+            .env("RUST_BACKTRACE", "0");
         node.process = Some(OwnedProcess::start(&node.name, command, &log)?);
         Ok(())
     }
