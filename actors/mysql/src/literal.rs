@@ -63,6 +63,16 @@ pub fn write_literal(value: &Value, column: &ColumnInfo, out: &mut Vec<u8>) {
 /// Appends a condition that is true for exactly this value, byte for byte, not only equal by the collation. For
 /// finding rows of tables without a key; an index can be used as far as the type allows.
 pub fn write_exact_match(value: &Value, column: &ColumnInfo, out: &mut Vec<u8>) {
+    if let Value::Set(number) = value
+        && *number > i64::MAX as u64
+    {
+        // A SET is a signed number in comparisons.
+        out.extend_from_slice(b"CAST(");
+        write_ident(&column.name, out);
+        out.extend_from_slice(b" AS UNSIGNED) = ");
+        write_display(number, out);
+        return;
+    }
     write_ident(&column.name, out);
     match value {
         Value::Null => out.extend_from_slice(b" IS NULL"),

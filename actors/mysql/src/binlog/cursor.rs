@@ -95,11 +95,6 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline]
-    pub fn u48(&mut self) -> Parsed<u64> {
-        self.uint(6)
-    }
-
-    #[inline]
     pub fn u64(&mut self) -> Parsed<u64> {
         self.array().map(u64::from_le_bytes)
     }

@@ -284,7 +284,7 @@ mod tests {
         assert_eq!(run(|c| time2(c, 6), &lowest[2..]), "-838:59:59.999999");
         assert_eq!(run(time, &[0x01, 0x00, 0x00]), "00:00:01");
         assert_eq!(run(time, &[0xff, 0xff, 0xff]), "-00:00:01");
-        assert_eq!(run(time, &[0x67, 0x0a, 0x80]), "-838:59:61");
+        assert_eq!(run(time, &[0x59, 0x0a, 0x80]), "-838:59:59");
     }
 
     #[test]
