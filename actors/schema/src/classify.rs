@@ -175,7 +175,9 @@ impl Head<'_, '_> {
             "SET" => NoRows("set"),
             "GRANT" | "REVOKE" => NoRows("grant"),
             "FLUSH" => NoRows("flush"),
-            "ANALYZE" if !self.tokens.is_any(self.at, &["TABLE", "TABLES", "LOCAL", "NO_WRITE_TO_BINLOG"]) => {
+            "ANALYZE"
+                if !self.tokens.is_any(self.at, &["TABLE", "TABLES", "LOCAL", "NO_WRITE_TO_BINLOG"]) =>
+            {
                 Dml("analyze")
             }
             "ANALYZE" | "OPTIMIZE" | "REPAIR" | "CHECK" | "CHECKSUM" => NoRows("table maintenance"),
@@ -184,8 +186,8 @@ impl Head<'_, '_> {
             "START" | "STOP" | "RESET" | "PURGE" | "CHANGE" | "KILL" | "SHUTDOWN" | "RESTART" | "LOCK"
             | "UNLOCK" | "CACHE" | "CLONE" | "BACKUP" => NoRows("administration"),
             "USE" | "SHOW" | "DESCRIBE" | "DESC" | "EXPLAIN" | "HELP" | "HANDLER" => NoRows("query"),
-            "INSERT" | "REPLACE" | "UPDATE" | "DELETE" | "LOAD" | "CALL" | "DO" | "SELECT" | "WITH" | "VALUES"
-            | "TABLE" | "BINLOG" => self.dml(&word),
+            "INSERT" | "REPLACE" | "UPDATE" | "DELETE" | "LOAD" | "CALL" | "DO" | "SELECT" | "WITH"
+            | "VALUES" | "TABLE" | "BINLOG" => self.dml(&word),
             _ => Unknown,
         })
     }
@@ -294,7 +296,15 @@ impl Head<'_, '_> {
             } else if self.tokens.are(self.at, &["SQL", "SECURITY"]) {
                 self.at += 3;
             } else if !self.take_all(&["JSON", "RELATIONAL", "DUALITY"])
-                && !self.take_any(&["ONLINE", "OFFLINE", "IGNORE", "UNDO", "LOGFILE", "RESOURCE", "MATERIALIZED"])
+                && !self.take_any(&[
+                    "ONLINE",
+                    "OFFLINE",
+                    "IGNORE",
+                    "UNDO",
+                    "LOGFILE",
+                    "RESOURCE",
+                    "MATERIALIZED",
+                ])
             {
                 break;
             }
@@ -405,8 +415,18 @@ impl Head<'_, '_> {
 }
 
 const CREATE_PREFIXES: [&str; 12] = [
-    "AGGREGATE", "ONLINE", "OFFLINE", "UNIQUE", "FULLTEXT", "SPATIAL", "VECTOR", "UNDO", "LOGFILE", "RESOURCE",
-    "MATERIALIZED", "EXTERNAL",
+    "AGGREGATE",
+    "ONLINE",
+    "OFFLINE",
+    "UNIQUE",
+    "FULLTEXT",
+    "SPATIAL",
+    "VECTOR",
+    "UNDO",
+    "LOGFILE",
+    "RESOURCE",
+    "MATERIALIZED",
+    "EXTERNAL",
 ];
 
 const DATABASE_OPTIONS: [&str; 8] =

@@ -1,9 +1,9 @@
 //! Which databases and tables a task takes: DM's block-allow list.
 
-use dmnode_model::codes;
-use dmnode_model::config::{BlockAllowListConfig, TablePattern};
 use dmnode_model::CodedError;
 use dmnode_model::TableName;
+use dmnode_model::codes;
+use dmnode_model::config::{BlockAllowListConfig, TablePattern};
 
 use crate::pattern::{Pattern, PatternError};
 
@@ -104,7 +104,12 @@ impl BlockAllowList {
         for entry in &self.do_tables {
             if !any(tables, |table| entry.matches(table))? {
                 let (schema, table) = (&entry.schema, &entry.table);
-                unmatched.push(format!("do-tables `{}`.`{}`{}", schema.text(), table.text(), meaning(&[schema, table])));
+                unmatched.push(format!(
+                    "do-tables `{}`.`{}`{}",
+                    schema.text(),
+                    table.text(),
+                    meaning(&[schema, table])
+                ));
             }
         }
         Ok(unmatched)
@@ -188,7 +193,10 @@ mod tests {
 
     #[test]
     fn ignore_tables_only() {
-        let list = list(&BlockAllowListConfig { ignore_tables: vec![table("~^a$", "~^(?!keep_)")], ..Default::default() });
+        let list = list(&BlockAllowListConfig {
+            ignore_tables: vec![table("~^a$", "~^(?!keep_)")],
+            ..Default::default()
+        });
         assert!(takes(&list, "a", "keep_1"));
         assert!(!takes(&list, "a", "x"));
         assert!(takes(&list, "b", "x"));

@@ -88,7 +88,8 @@ impl<'a> Tokens<'a> {
 
     /// Cuts `sql` into tokens, the marks of executed comments included.
     pub fn with_comment_marks(sql: &'a str, mode: SqlMode) -> Tokens<'a> {
-        let mut lexer = Lexer { sql, bytes: sql.as_bytes(), pos: 0, mode, unterminated: false, comment_depth: 0 };
+        let mut lexer =
+            Lexer { sql, bytes: sql.as_bytes(), pos: 0, mode, unterminated: false, comment_depth: 0 };
         let mut list: Vec<Token> = Vec::with_capacity(sql.len() / 6 + 4);
         while let Some(token) = lexer.next_token(list.last()) {
             list.push(token);
@@ -99,10 +100,6 @@ impl<'a> Tokens<'a> {
 
     pub fn len(&self) -> usize {
         self.list.len()
-    }
-
-    pub fn get(&self, i: usize) -> Option<&Token> {
-        self.list.get(i)
     }
 
     /// The text of token `i` as written; empty beyond the end.
@@ -116,7 +113,8 @@ impl<'a> Tokens<'a> {
 
     /// Token `i` is this unquoted word, whatever its case.
     pub fn is(&self, i: usize, word: &str) -> bool {
-        matches!(self.list.get(i), Some(Token { kind: TokenKind::Word, .. })) && self.text(i).eq_ignore_ascii_case(word)
+        matches!(self.list.get(i), Some(Token { kind: TokenKind::Word, .. }))
+            && self.text(i).eq_ignore_ascii_case(word)
     }
 
     /// Token `i` is one of these unquoted words.
@@ -151,7 +149,11 @@ impl<'a> Tokens<'a> {
                 let quote = text.get(..1)?;
                 let inner = text.get(1..text.len().checked_sub(1)?)?;
                 let doubled = quote.repeat(2);
-                Some(if inner.contains(&doubled) { Cow::Owned(inner.replace(&doubled, quote)) } else { Cow::Borrowed(inner) })
+                Some(if inner.contains(&doubled) {
+                    Cow::Owned(inner.replace(&doubled, quote))
+                } else {
+                    Cow::Borrowed(inner)
+                })
             }
             _ => None,
         }
@@ -232,7 +234,9 @@ impl Lexer<'_> {
                 b'.' if self.peek(1).is_ascii_digit() && !after_name(previous, start) => {
                     return self.number(start);
                 }
-                b'0'..=b'9' if !after_dot(previous, start) && self.starts_number() => return self.number(start),
+                b'0'..=b'9' if !after_dot(previous, start) && self.starts_number() => {
+                    return self.number(start);
+                }
                 b if is_word_byte(b) => {
                     while self.bytes.get(self.pos).is_some_and(|b| is_word_byte(*b)) {
                         self.pos += 1;
@@ -350,9 +354,7 @@ impl Lexer<'_> {
             self.pos += 1;
         }
         match self.peek(0) {
-            quote @ (b'`' | b'\'' | b'"') => {
-                self.quoted(TokenKind::Variable, quote, start)
-            }
+            quote @ (b'`' | b'\'' | b'"') => self.quoted(TokenKind::Variable, quote, start),
             _ => {
                 while self.bytes.get(self.pos).is_some_and(|b| is_word_byte(*b) || *b == b'.') {
                     self.pos += 1;
@@ -364,7 +366,8 @@ impl Lexer<'_> {
 
     /// A word of digits only, or `1.5`, `1e5`, `0x1f`, `0b01`: otherwise (`1st_table`) it is a name.
     fn starts_number(&self) -> bool {
-        let word_end = (self.pos..self.bytes.len()).find(|i| !is_word_byte(self.bytes[*i])).unwrap_or(self.bytes.len());
+        let word_end =
+            (self.pos..self.bytes.len()).find(|i| !is_word_byte(self.bytes[*i])).unwrap_or(self.bytes.len());
         let word = &self.bytes[self.pos..word_end];
         let all_digits = |w: &[u8]| !w.is_empty() && w.iter().all(u8::is_ascii_digit);
         if all_digits(word) {
@@ -454,17 +457,19 @@ mod tests {
 
     #[test]
     fn tells_numbers_from_names() {
-        assert_eq!(texts("1st 12 1.5 .5 1e5 0x1F a.1b a.1 5--3", SqlMode::default()), [
-            "1st", "12", "1.5", ".5", "1e5", "0x1F", "a", ".", "1b", "a", ".", "1", "5", "-", "-", "3"
-        ]);
+        assert_eq!(
+            texts("1st 12 1.5 .5 1e5 0x1F a.1b a.1 5--3", SqlMode::default()),
+            ["1st", "12", "1.5", ".5", "1e5", "0x1F", "a", ".", "1b", "a", ".", "1", "5", "-", "-", "3"]
+        );
         let tokens = Tokens::of("a.1", SqlMode::default());
         assert!(tokens.is_ident(2));
     }
 
     #[test]
     fn hosts_and_variables() {
-        assert_eq!(texts("`u`@`h` @x @@session.y @`z`", SqlMode::default()), [
-            "`u`", "@", "`h`", "@x", "@@session.y", "@`z`"
-        ]);
+        assert_eq!(
+            texts("`u`@`h` @x @@session.y @`z`", SqlMode::default()),
+            ["`u`", "@", "`h`", "@x", "@@session.y", "@`z`"]
+        );
     }
 }

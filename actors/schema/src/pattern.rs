@@ -133,8 +133,9 @@ fn parse_wildcard(text: &str, folded: &str) -> Result<Vec<Part>, PatternError> {
                 };
                 let negated = chars.get(i) == Some(&'!');
                 let members = chars.get(i + usize::from(negated)..close).unwrap_or(&[]);
-                let ranges = parse_ranges(members)
-                    .ok_or_else(|| error(format!("the class that starts at character {i} is empty or runs backwards")))?;
+                let ranges = parse_ranges(members).ok_or_else(|| {
+                    error(format!("the class that starts at character {i} is empty or runs backwards"))
+                })?;
                 parts.push(Part::Class { negated, ranges });
                 i = close + 1;
             }
@@ -196,7 +197,9 @@ fn part_matches(part: &Part, c: char) -> bool {
     match part {
         Part::Char(exact) => *exact == c,
         Part::AnyChar | Part::AnyRun => true,
-        Part::Class { negated, ranges } => ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)) != *negated,
+        Part::Class { negated, ranges } => {
+            ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)) != *negated
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! Which target table a source table goes to: DM's table routes.
 
-use dmnode_model::codes;
-use dmnode_model::config::RouteRule;
 use dmnode_model::CodedError;
 use dmnode_model::TableName;
+use dmnode_model::codes;
+use dmnode_model::config::RouteRule;
 
 use crate::filter::meaning;
 use crate::pattern::{Pattern, PatternError};
@@ -43,7 +43,9 @@ impl Router {
     /// Compiles the rules.
     pub fn new(rules: &[RouteRule], case_sensitive: bool) -> Result<Router, CodedError> {
         let compile = |rule: &RouteRule| -> Result<Rule, CodedError> {
-            for (key, value) in [("schema-pattern", &rule.schema_pattern), ("target-schema", &rule.target_schema)] {
+            for (key, value) in
+                [("schema-pattern", &rule.schema_pattern), ("target-schema", &rule.target_schema)]
+            {
                 if value.is_empty() {
                     return Err(bad_route(format!("a route has no `{key}`")));
                 }
@@ -97,7 +99,8 @@ impl Router {
                 found = found || rule.matches(table).map_err(bad_route)?;
             }
             if !found {
-                let patterns: Vec<&Pattern> = std::iter::once(&rule.schema).chain(rule.table.as_ref()).collect();
+                let patterns: Vec<&Pattern> =
+                    std::iter::once(&rule.schema).chain(rule.table.as_ref()).collect();
                 unmatched.push(format!("{}{}", rule.text(), meaning(&patterns)));
             }
         }
@@ -147,7 +150,11 @@ mod tests {
     #[test]
     fn table_level_beats_schema_level() {
         let router = Router::new(
-            &[rule("shard_*", "", "merged", ""), rule("shard_*", "t_[0-9]", "merged", "t"), rule("~^x(?!y)", "~z", "q", "")],
+            &[
+                rule("shard_*", "", "merged", ""),
+                rule("shard_*", "t_[0-9]", "merged", "t"),
+                rule("~^x(?!y)", "~z", "q", ""),
+            ],
             false,
         )
         .unwrap();
@@ -161,8 +168,11 @@ mod tests {
 
     #[test]
     fn two_matches_on_one_level_are_an_error_naming_both() {
-        let router =
-            Router::new(&[rule("a*", "t", "x", ""), rule("*b", "t", "y", ""), rule("ab", "", "z", "")], false).unwrap();
+        let router = Router::new(
+            &[rule("a*", "t", "x", ""), rule("*b", "t", "y", ""), rule("ab", "", "z", "")],
+            false,
+        )
+        .unwrap();
         let err = router.route(&TableName::new("ab", "t")).unwrap_err();
         assert_eq!(err.code, codes::GEN_TABLE_ROUTER);
         assert!(err.to_string().contains("`a*`.`t` -> `x`, `*b`.`t` -> `y`"), "{err}");

@@ -11,7 +11,8 @@ use crate::statement::{Statement, rewrite};
 /// The statement with every name as `router` gives it.
 pub fn rewrite_routed(sql: &str, statement: &Statement, router: &Router) -> Result<String, CodedError> {
     let tables = statement.tables.iter().map(|t| router.route(&t.name)).collect::<Result<Vec<_>, _>>();
-    let schemas = statement.schemas.iter().map(|s| router.route_schema(&s.name)).collect::<Result<Vec<_>, _>>();
+    let schemas =
+        statement.schemas.iter().map(|s| router.route_schema(&s.name)).collect::<Result<Vec<_>, _>>();
     let mut tables = tables.map_err(|err| err.statement(sql))?.into_iter();
     let mut schemas = schemas.map_err(|err| err.statement(sql))?.into_iter();
     let table = |name: &TableName| tables.next().unwrap_or_else(|| name.clone());
@@ -62,7 +63,10 @@ mod tests {
     fn names_follow_the_routes() {
         assert_eq!(routed("DROP TABLE a, x.b /* c */"), "DROP TABLE `all``shops`.`a`, `x`.`b` /* c */");
         assert_eq!(routed("CREATE DATABASE shop2"), "CREATE DATABASE `all``shops`");
-        assert_eq!(routed("ALTER DATABASE CHARACTER SET utf8mb4"), "ALTER DATABASE `all``shops` CHARACTER SET utf8mb4");
+        assert_eq!(
+            routed("ALTER DATABASE CHARACTER SET utf8mb4"),
+            "ALTER DATABASE `all``shops` CHARACTER SET utf8mb4"
+        );
     }
 
     #[test]
@@ -82,9 +86,15 @@ mod tests {
     #[test]
     fn create_select_suffix_goes() {
         let strip = |sql| strip_create_select_suffix(sql, SqlMode::default()).into_owned();
-        assert_eq!(strip("CREATE TABLE `t` (\n `a` int\n) START TRANSACTION"), "CREATE TABLE `t` (\n `a` int\n)");
+        assert_eq!(
+            strip("CREATE TABLE `t` (\n `a` int\n) START TRANSACTION"),
+            "CREATE TABLE `t` (\n `a` int\n)"
+        );
         assert_eq!(strip("create table t (a int) start transaction;"), "create table t (a int)");
-        assert_eq!(strip("CREATE TABLE t (a int) COMMENT='START TRANSACTION'"), "CREATE TABLE t (a int) COMMENT='START TRANSACTION'");
+        assert_eq!(
+            strip("CREATE TABLE t (a int) COMMENT='START TRANSACTION'"),
+            "CREATE TABLE t (a int) COMMENT='START TRANSACTION'"
+        );
         assert_eq!(strip("START TRANSACTION"), "START TRANSACTION");
     }
 }

@@ -235,7 +235,12 @@ impl<'a> Edits<'a> {
 
     /// The text with all edits made. An edit inside one that starts earlier is dropped: the outer one wins.
     pub fn apply(mut self) -> String {
-        self.list.sort_by(|(a, _), (b, _)| a.start.cmp(&b.start).then_with(|| a.is_empty().cmp(&b.is_empty()).reverse()).then(b.end.cmp(&a.end)));
+        self.list.sort_by(|(a, _), (b, _)| {
+            a.start
+                .cmp(&b.start)
+                .then_with(|| a.is_empty().cmp(&b.is_empty()).reverse())
+                .then(b.end.cmp(&a.end))
+        });
         let mut out = String::with_capacity(self.sql.len() + 64);
         let mut done = 0;
         for (span, text) in &self.list {

@@ -9,10 +9,10 @@ mod collation;
 mod columns;
 mod reserved;
 mod shape;
-mod to_mariadb;
-mod to_mysql;
 #[cfg(test)]
 mod tests;
+mod to_mariadb;
+mod to_mysql;
 
 use std::ops::Range;
 
@@ -151,7 +151,9 @@ impl Work<'_, '_> {
         let mut runs: Vec<Range<usize>> = Vec::new();
         for range in removed {
             match runs.last_mut() {
-                Some(run) if range.start == run.end + 1 && self.tokens.punct(run.end, ',') => run.end = range.end,
+                Some(run) if range.start == run.end + 1 && self.tokens.punct(run.end, ',') => {
+                    run.end = range.end
+                }
                 _ => runs.push(range),
             }
         }

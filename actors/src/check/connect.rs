@@ -11,7 +11,9 @@ const QUERY_LIMIT: Duration = Duration::from_secs(30);
 
 /// Opens a connection; a failure names the address and says which of the settings is wrong.
 pub(super) async fn open(endpoint: &Endpoint, scope: Scope) -> Result<Connection, CodedError> {
-    Connection::connect(endpoint, &SessionOptions::default()).await.map_err(|err| cannot_open(endpoint, &err, scope))
+    Connection::connect(endpoint, &SessionOptions::default())
+        .await
+        .map_err(|err| cannot_open(endpoint, &err, scope))
 }
 
 /// DM's error for a server that cannot be reached or does not let us in.
@@ -20,11 +22,15 @@ pub(super) fn cannot_open(endpoint: &Endpoint, err: &SqlError, scope: Scope) -> 
     let remedy = match err.code() {
         Some(1045 | 1698) => "check user and password; the server answered, but refuses this account",
         Some(1044 | 1049) => "check the account's privileges",
-        Some(1040 | 1203 | 1226) => "the server has too many connections; raise its max_connections or close some",
+        Some(1040 | 1203 | 1226) => {
+            "the server has too many connections; raise its max_connections or close some"
+        }
         Some(1129) => "the server blocks this host after too many errors; FLUSH HOSTS there",
         Some(1130) => "the server does not let this host in; create the account for it ('user'@'host')",
         Some(_) => "see what the server says",
-        None => "check host and port, that the server runs, and that nothing in between blocks the connection",
+        None => {
+            "check host and port, that the server runs, and that nothing in between blocks the connection"
+        }
     };
     CodedError::new(codes::TASK_CHECK_FAILED_OPEN_DB, format!("failed to open DSN {user}:***@{host}:{port}"))
         .scope(scope)

@@ -8,7 +8,10 @@ use super::{Item, Source, Target};
 
 pub(super) async fn dumper(source: &mut Source<'_>) -> Option<Item> {
     let needed = u64::try_from(source.subtask.dump.threads).unwrap_or(0) + 2;
-    let item = Item::new("dumper_conn_number_checker", "check if connetion concurrency exceeds database's maximum connection limit");
+    let item = Item::new(
+        "dumper_conn_number_checker",
+        "check if connetion concurrency exceeds database's maximum connection limit",
+    );
     Some(match max_connections(&mut source.connection).await {
         Ok(max) => judge(item, needed, max, "`threads` of the mydumper", Scope::Upstream),
         Err(err) => item.fail(failed(&err, Scope::Upstream)),
@@ -22,9 +25,18 @@ pub(super) async fn loader(sources: &[Source<'_>], target: &mut Target) -> Optio
         u64::try_from(load.max(sync)).unwrap_or(0) + 1
     };
     let needed = sources.iter().map(per_source).sum();
-    let item = Item::new("loader_conn_number_checker", "check if connetion concurrency exceeds database's maximum connection limit");
+    let item = Item::new(
+        "loader_conn_number_checker",
+        "check if connetion concurrency exceeds database's maximum connection limit",
+    );
     Some(match max_connections(&mut target.connection).await {
-        Ok(max) => judge(item, needed, max, "`pool-size` of the loader or `worker-count` of the syncer", Scope::Downstream),
+        Ok(max) => judge(
+            item,
+            needed,
+            max,
+            "`pool-size` of the loader or `worker-count` of the syncer",
+            Scope::Downstream,
+        ),
         Err(err) => item.fail(failed(&err, Scope::Downstream)),
     })
 }

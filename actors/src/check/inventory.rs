@@ -72,7 +72,12 @@ impl Inventory {
                     let to = router.route(&row.name).map_err(|err| {
                         wrap(codes::TASK_CHECK_GEN_TABLE_ROUTER, "generate table router error", err)
                     })?;
-                    inventory.tables.push(Table { from: row.name, to, engine: row.engine, has_key: row.has_key });
+                    inventory.tables.push(Table {
+                        from: row.name,
+                        to,
+                        engine: row.engine,
+                        has_key: row.has_key,
+                    });
                 }
                 "SYSTEM VERSIONED" => inventory.leave_out("system-versioned table", row.name.quoted()),
                 "SEQUENCE" => inventory.leave_out("sequence", row.name.quoted()),
@@ -81,7 +86,9 @@ impl Inventory {
         }
         inventory.unmatched = list.unmatched(&all_schemas, &names)?;
         let in_scope: Vec<TableName> = inventory.tables.iter().map(|t| t.from.clone()).collect();
-        inventory.unmatched.extend(router.unmatched(&in_scope)?.into_iter().map(|text| format!("route {text}")));
+        inventory
+            .unmatched
+            .extend(router.unmatched(&in_scope)?.into_iter().map(|text| format!("route {text}")));
         inventory.read_other_objects(connection).await.map_err(query_failed)?;
         Ok(inventory)
     }
@@ -108,7 +115,8 @@ impl Inventory {
     }
 
     pub fn mappings(&self, source: &SourceId) -> Vec<TableMapping> {
-        let mapping = |t: &Table| TableMapping { source: source.clone(), from: t.from.clone(), to: t.to.clone() };
+        let mapping =
+            |t: &Table| TableMapping { source: source.clone(), from: t.from.clone(), to: t.to.clone() };
         self.tables.iter().map(mapping).collect()
     }
 }
@@ -137,7 +145,9 @@ async fn read_tables(connection: &mut Connection) -> Result<(Vec<String>, Vec<Ta
                ORDER BY TABLE_SCHEMA, TABLE_NAME";
     let mut tables = Vec::new();
     for row in limited(connection.query(sql)).await? {
-        let (Some(schema), Some(table), Some(kind)) = (row.string(0), row.string(1), row.string(2)) else { continue };
+        let (Some(schema), Some(table), Some(kind)) = (row.string(0), row.string(1), row.string(2)) else {
+            continue;
+        };
         let has_key = keyed.contains_key(&(schema.clone(), table.clone()));
         let engine = row.string(3).unwrap_or_default();
         tables.push(TableRow { name: TableName::new(schema, table), kind, engine, has_key });
@@ -177,7 +187,8 @@ pub(super) fn notes(sources: &[Source<'_>]) -> Vec<String> {
         }
         let keyless: Vec<&Table> = source.inventory.tables.iter().filter(|t| !t.has_key).collect();
         if let Some(first) = keyless.first() {
-            let more = if keyless.len() > 1 { format!(" and {} more", keyless.len() - 1) } else { String::new() };
+            let more =
+                if keyless.len() > 1 { format!(" and {} more", keyless.len() - 1) } else { String::new() };
             notes.push(format!(
                 "source {}: {}{more} without a primary or NOT NULL unique key: changes are applied one by one and in order",
                 source.config.source_id, first.from

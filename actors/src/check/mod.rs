@@ -100,11 +100,16 @@ pub async fn check_task(subtasks: &[(SourceConfig, SubtaskConfig)], options: &Ch
     run_items(sources, target, options).await
 }
 
-async fn open_source<'t>(config: &'t SourceConfig, subtask: &'t SubtaskConfig) -> Result<Source<'t>, CodedError> {
+async fn open_source<'t>(
+    config: &'t SourceConfig,
+    subtask: &'t SubtaskConfig,
+) -> Result<Source<'t>, CodedError> {
     let scope = dmnode_model::Scope::Upstream;
     let annotate = |err: CodedError| err.annotate(format!("source {}", config.source_id));
     let mut connection = connect::open(&config.from, scope).await.map_err(annotate)?;
-    let info = connect::limited(ServerInfo::probe(&mut connection)).await.map_err(|err| connect::failed(&err, scope))?;
+    let info = connect::limited(ServerInfo::probe(&mut connection))
+        .await
+        .map_err(|err| connect::failed(&err, scope))?;
     let account = connect::account(&mut connection).await.map_err(|err| connect::failed(&err, scope))?;
     let inventory = Inventory::read(&mut connection, subtask).await.map_err(annotate)?;
     Ok(Source { config, subtask, connection, info, account, inventory })
@@ -123,7 +128,8 @@ async fn run_items(mut sources: Vec<Source<'_>>, mut target: Target, options: &C
         items.extend(item(target::privileges(&sources, &mut target)).await);
     }
     let starts = position::recorded(&sources, &mut target, options).await;
-    let by_source = sources.iter_mut().zip(starts).map(|(source, start)| source_items(source, start, options));
+    let by_source =
+        sources.iter_mut().zip(starts).map(|(source, start)| source_items(source, start, options));
     for list in join_all(by_source).await {
         items.extend(list);
     }
@@ -190,9 +196,11 @@ async fn source_items(source: &mut Source<'_>, start: position::Start, options: 
 async fn item(check: impl Future<Output = Option<Item>>) -> Option<Item> {
     match tokio::time::timeout(ITEM_LIMIT, check).await {
         Ok(item) => item,
-        Err(_) => Some(Item::new("time limit of a check", "check whether the servers answer in time").fail(CodedError::new(
-            codes::DB_QUERY_FAILED,
-            format!("a check did not end within {} s", ITEM_LIMIT.as_secs()),
-        ))),
+        Err(_) => Some(Item::new("time limit of a check", "check whether the servers answer in time").fail(
+            CodedError::new(
+                codes::DB_QUERY_FAILED,
+                format!("a check did not end within {} s", ITEM_LIMIT.as_secs()),
+            ),
+        )),
     }
 }

@@ -23,7 +23,11 @@ pub(super) struct Start {
 }
 
 /// The positions that the task has reached already, if it ran before.
-pub(super) async fn recorded(sources: &[Source<'_>], target: &mut Target, options: &CheckOptions) -> Vec<Start> {
+pub(super) async fn recorded(
+    sources: &[Source<'_>],
+    target: &mut Target,
+    options: &CheckOptions,
+) -> Vec<Start> {
     let mut starts = Vec::with_capacity(sources.len());
     for source in sources {
         let start = if options.remove_meta { None } else { read_recorded(source, target).await };
@@ -41,12 +45,16 @@ async fn read_recorded(source: &Source<'_>, target: &mut Target) -> Option<Start
     );
     // No such table: the task has not run. Other troubles are told by the checks of the target.
     let row = limited(target.connection.query_one(sql)).await.ok()??;
-    Some(Start { file: Some((row.string(0)?, row.u64(1)?)), gtid: row.string(2).filter(|set| !set.is_empty()) })
+    Some(Start {
+        file: Some((row.string(0)?, row.u64(1)?)),
+        gtid: row.string(2).filter(|set| !set.is_empty()),
+    })
 }
 
 /// Reads from the start of an incremental task, or from where the task stood.
 pub(super) async fn check(source: &Source<'_>, start: Start, options: &CheckOptions) -> Option<Item> {
-    let item = Item::new("meta position check", "check whether meta position is valid for db").at(&source.address());
+    let item =
+        Item::new("meta position check", "check whether meta position is valid for db").at(&source.address());
     let start = match wanted_start(source, start, options) {
         Ok(start) => start?,
         Err(err) => return Some(item.fail(err)),

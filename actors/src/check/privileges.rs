@@ -9,11 +9,9 @@ use super::{Item, Source};
 
 /// Asking where the binlog ends, and reading an event of it.
 pub(super) async fn replication(source: &mut Source<'_>) -> Option<Item> {
-    let item = Item::new(
-        "source db replication privilege checker",
-        "check replication privileges of source DB",
-    )
-    .at(&source.address());
+    let item =
+        Item::new("source db replication privilege checker", "check replication privileges of source DB")
+            .at(&source.address());
     let client = if source.info.is_mariadb() && source.info.version >= (10, 5, 2) {
         "BINLOG MONITOR"
     } else {
@@ -23,13 +21,12 @@ pub(super) async fn replication(source: &mut Source<'_>) -> Option<Item> {
         Ok(location) => location,
         Err(err) if is_denied(&err) => {
             // Whether the binlog may be read cannot be tried without a position; nearly always both are missing.
-            return Some(item.fail(lacking(
-                &format!("REPLICATION SLAVE, {client}"),
-                "*.*",
-                &source.account,
-                Scope::Upstream,
-            )
-            .cause(err)));
+            return Some(
+                item.fail(
+                    lacking(&format!("REPLICATION SLAVE, {client}"), "*.*", &source.account, Scope::Upstream)
+                        .cause(err),
+                ),
+            );
         }
         Err(err) => return Some(item.fail(failed(&err, Scope::Upstream))),
     };
@@ -50,8 +47,8 @@ pub(super) async fn replication(source: &mut Source<'_>) -> Option<Item> {
 
 /// Reading every table, and a moment without writes that gives the snapshot its position.
 pub(super) async fn dump(source: &mut Source<'_>) -> Option<Item> {
-    let mut item =
-        Item::new("source db dump privilege checker", "check dump privileges of source DB").at(&source.address());
+    let mut item = Item::new("source db dump privilege checker", "check dump privileges of source DB")
+        .at(&source.address());
     match unreadable_tables(source).await {
         Ok(tables) => {
             for table in tables {

@@ -54,8 +54,12 @@ pub(super) fn flavor_differs(config: &SourceConfig, info: &ServerInfo) -> Option
         Flavor::Mysql => "mysql",
         Flavor::Mariadb => "mariadb",
     };
-    let message =
-        format!("`flavor` is {}, but the server is {} ({})", name(configured), name(info.flavor), info.version_string);
+    let message = format!(
+        "`flavor` is {}, but the server is {} ({})",
+        name(configured),
+        name(info.flavor),
+        info.version_string
+    );
     Some(CodedError::new(codes::NOT_SUPPORTED_FLAVOR, message).scope(Scope::Upstream))
 }
 

@@ -98,7 +98,8 @@ impl Item {
 
     fn add(&mut self, finding: Finding) {
         self.state = self.state.max(finding.severity);
-        if !finding.instruction.is_empty() && !self.instruction.split("; ").any(|i| i == finding.instruction) {
+        if !finding.instruction.is_empty() && !self.instruction.split("; ").any(|i| i == finding.instruction)
+        {
             if !self.instruction.is_empty() {
                 self.instruction.push_str("; ");
             }
@@ -196,7 +197,15 @@ impl CheckReport {
             }
         }
         summary.passed = summary.failed == 0;
-        let mut report = CheckReport { passed: summary.passed, text: String::new(), error: None, items, summary, tables, notes };
+        let mut report = CheckReport {
+            passed: summary.passed,
+            text: String::new(),
+            error: None,
+            items,
+            summary,
+            tables,
+            notes,
+        };
         if summary.failed + summary.warning == 0 {
             report.text = "pre-check is passed. ".to_owned();
             return report;
@@ -237,8 +246,10 @@ impl CheckReport {
         }
         let detail = Detail { results, summary: &self.summary };
         let mut out = Vec::new();
-        let mut serializer =
-            serde_json::Serializer::with_formatter(&mut out, serde_json::ser::PrettyFormatter::with_indent(b"\t"));
+        let mut serializer = serde_json::Serializer::with_formatter(
+            &mut out,
+            serde_json::ser::PrettyFormatter::with_indent(b"\t"),
+        );
         match detail.serialize(&mut serializer) {
             Ok(()) => String::from_utf8_lossy(&out).into_owned(),
             Err(err) => err.to_string(),
@@ -265,7 +276,8 @@ mod tests {
     #[test]
     fn texts_are_dms() {
         assert_eq!(report(vec![Item::new("a", "b")], 10).text, "pre-check is passed. ");
-        let warned = report(vec![Item::new("mysql_version", "check it").warn("too new", "upgrade").at("h:1")], 10);
+        let warned =
+            report(vec![Item::new("mysql_version", "check it").warn("too new", "upgrade").at("h:1")], 10);
         assert!(warned.passed);
         assert_eq!(
             warned.text,
@@ -278,7 +290,10 @@ mod tests {
              \t\t\"warning\": 1\n\t}\n}"
         );
         let failed = report(
-            vec![Item::new("x", "y").fail(CodedError::new(codes::CHECK_BINLOG_OFF, "log_bin is OFF").remedy("switch it on"))],
+            vec![
+                Item::new("x", "y")
+                    .fail(CodedError::new(codes::CHECK_BINLOG_OFF, "log_bin is OFF").remedy("switch it on")),
+            ],
             10,
         );
         assert!(!failed.passed);
@@ -291,7 +306,8 @@ mod tests {
 
     #[test]
     fn limits_cut_findings_and_not_counts() {
-        let item = |n: u32| Item::new("x", "y").fail(CodedError::new(codes::CHECK_VERSION, format!("finding {n}")));
+        let item =
+            |n: u32| Item::new("x", "y").fail(CodedError::new(codes::CHECK_VERSION, format!("finding {n}")));
         let cut = report(vec![item(1), item(2), item(3)], 2);
         assert!(cut.text.contains("finding 2") && !cut.text.contains("finding 3"));
         assert_eq!(cut.summary.failed, 3);

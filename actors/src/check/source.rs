@@ -30,13 +30,17 @@ pub(super) async fn flavor(source: &Source<'_>) -> Option<Item> {
 
 /// Without an id a server does not log for replicas.
 pub(super) async fn server_id(source: &Source<'_>) -> Option<Item> {
-    let item = Item::new("mysql_server_id", "check whether mysql server_id has been greater than 0").at(&source.address());
+    let item = Item::new("mysql_server_id", "check whether mysql server_id has been greater than 0")
+        .at(&source.address());
     Some(if source.info.server_id == 0 {
         item.warn("server_id is 0", "set server_id on the source to a number that no other server has")
     } else if source.config.server_id == source.info.server_id {
         item.fail(
-            CodedError::new(codes::INVALID_SERVER_ID, "`server-id` in source.yaml is the id of the source itself")
-                .scope(Scope::Upstream),
+            CodedError::new(
+                codes::INVALID_SERVER_ID,
+                "`server-id` in source.yaml is the id of the source itself",
+            )
+            .scope(Scope::Upstream),
         )
     } else {
         item
@@ -44,7 +48,8 @@ pub(super) async fn server_id(source: &Source<'_>) -> Option<Item> {
 }
 
 pub(super) async fn binlog_enable(source: &Source<'_>) -> Option<Item> {
-    let item = Item::new("mysql_binlog_enable", "check whether mysql binlog is enabled").at(&source.address());
+    let item =
+        Item::new("mysql_binlog_enable", "check whether mysql binlog is enabled").at(&source.address());
     Some(if source.info.log_bin {
         item
     } else {
@@ -58,7 +63,8 @@ pub(super) async fn binlog_enable(source: &Source<'_>) -> Option<Item> {
 
 /// Statements would have to be run again, with other results.
 pub(super) async fn binlog_format(source: &Source<'_>) -> Option<Item> {
-    let item = Item::new("mysql_binlog_format", "check whether mysql binlog_format is ROW").at(&source.address());
+    let item =
+        Item::new("mysql_binlog_format", "check whether mysql binlog_format is ROW").at(&source.address());
     let format = &source.info.binlog_format;
     Some(if format.eq_ignore_ascii_case("ROW") {
         item
@@ -70,7 +76,8 @@ pub(super) async fn binlog_format(source: &Source<'_>) -> Option<Item> {
 
 /// A row is found and rewritten by its whole image.
 pub(super) async fn binlog_row_image(source: &Source<'_>) -> Option<Item> {
-    let item = Item::new("mysql_binlog_row_image", "check whether mysql binlog_row_image is FULL").at(&source.address());
+    let item = Item::new("mysql_binlog_row_image", "check whether mysql binlog_row_image is FULL")
+        .at(&source.address());
     let image = &source.info.binlog_row_image;
     Some(if image.is_empty() || image.eq_ignore_ascii_case("FULL") {
         item
@@ -127,7 +134,9 @@ pub(super) async fn binlog_db(source: &mut Source<'_>) -> Option<Item> {
                 format!("these databases are not written to the binlog: {}", missing.join(", ")),
             )
             .scope(Scope::Upstream)
-            .remedy("remove binlog-do-db and binlog-ignore-db from the source's configuration and restart it"),
+            .remedy(
+                "remove binlog-do-db and binlog-ignore-db from the source's configuration and restart it",
+            ),
         )
     })
 }

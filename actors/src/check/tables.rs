@@ -11,7 +11,8 @@ use super::{Item, Source, Target};
 
 /// A task without tables, and patterns that match nothing: rarely what was meant.
 pub(super) async fn scope(sources: &[Source<'_>]) -> Option<Item> {
-    let mut item = Item::new("table scope check", "check whether the patterns of the task match tables of its sources");
+    let mut item =
+        Item::new("table scope check", "check whether the patterns of the task match tables of its sources");
     for source in sources {
         let id = &source.config.source_id;
         if source.inventory.tables.is_empty() {
@@ -21,13 +22,19 @@ pub(super) async fn scope(sources: &[Source<'_>]) -> Option<Item> {
                 item.fail(
                     CodedError::new(
                         codes::CHECK_PRIVILEGE,
-                        format!("source {id}: no table and no database is in scope that {} can see", source.account),
+                        format!(
+                            "source {id}: no table and no database is in scope that {} can see",
+                            source.account
+                        ),
                     )
                     .scope(Scope::Upstream)
                     .remedy(grants),
                 )
             } else {
-                item.warn(format!("source {id}: no table is in scope that {} can see", source.account), grants)
+                item.warn(
+                    format!("source {id}: no table is in scope that {} can see", source.account),
+                    grants,
+                )
             };
         }
         for pattern in &source.inventory.unmatched {
@@ -58,12 +65,16 @@ pub(super) async fn structure(sources: &mut [Source<'_>], target: &mut Target) -
             let sql = format!("SHOW CREATE TABLE {}", table.from);
             let row = match limited(source.connection.query_one(sql)).await {
                 Ok(row) => row,
-                Err(err) if err.is_connection_lost() => return Some(item.fail(failed(&err, Scope::Upstream))),
+                Err(err) if err.is_connection_lost() => {
+                    return Some(item.fail(failed(&err, Scope::Upstream)));
+                }
                 // Dropped meanwhile, or not to be read: told elsewhere.
                 Err(_) => continue,
             };
             let Some(definition) = row.and_then(|row| row.string(1)) else { continue };
-            if let Err(mut err) = translate(&definition, SqlMode::default(), from, target.info.flavor, version) {
+            if let Err(mut err) =
+                translate(&definition, SqlMode::default(), from, target.info.flavor, version)
+            {
                 err.statement = None;
                 item = item.fail(err.object(&table.from));
             }
@@ -73,6 +84,8 @@ pub(super) async fn structure(sources: &mut [Source<'_>], target: &mut Target) -
 }
 
 async fn existing_tables(target: &mut Target) -> Result<BTreeSet<TableName>, SqlError> {
-    let rows = limited(target.connection.query("SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES")).await?;
+    let rows =
+        limited(target.connection.query("SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES"))
+            .await?;
     Ok(rows.iter().filter_map(|row| Some(TableName::new(row.string(0)?, row.string(1)?))).collect())
 }

@@ -21,7 +21,8 @@ pub(super) async fn open(subtask: &SubtaskConfig) -> Result<Target, CodedError> 
 }
 
 pub(super) async fn version(target: &Target) -> Option<Item> {
-    let item = Item::new("target_version", "check whether the target's version is satisfied").at(&target.address);
+    let item =
+        Item::new("target_version", "check whether the target's version is satisfied").at(&target.address);
     let oldest = if target.info.is_mariadb() { (10, 3, 0) } else { (5, 7, 0) };
     if target.info.version < oldest {
         let text = format!("version {} is older than any that is tested", target.info.version_string);
@@ -57,8 +58,8 @@ fn privilege_probes(schema: &str) -> Vec<(&'static str, String)> {
 
 /// Writing rows and structure to every target database, and to the one of the task's progress.
 pub(super) async fn privileges(sources: &[Source<'_>], target: &mut Target) -> Option<Item> {
-    let mut item =
-        Item::new("target db privilege checker", "check if target DB has enough privileges").at(&target.address);
+    let mut item = Item::new("target db privilege checker", "check if target DB has enough privileges")
+        .at(&target.address);
     let mut schemas: BTreeSet<String> = BTreeSet::new();
     for source in sources {
         schemas.insert(source.subtask.meta_schema.clone());
@@ -82,7 +83,9 @@ async fn missing_privileges(target: &mut Target, schema: &str) -> Result<Vec<&'s
     for (privilege, sql) in privilege_probes(schema) {
         match limited(target.connection.query(sql)).await {
             // CREATE … LIKE reads its model; without SELECT it says nothing about CREATE.
-            Err(err) if is_denied(&err) && (privilege != "CREATE" || !err.message.contains("SELECT command")) => {
+            Err(err)
+                if is_denied(&err) && (privilege != "CREATE" || !err.message.contains("SELECT command")) =>
+            {
                 missing.push(privilege);
             }
             Err(err) if err.is_connection_lost() => return Err(err),
@@ -111,9 +114,13 @@ pub(super) async fn transactional_tables(sources: &[Source<'_>], target: &mut Ta
                 continue;
             }
             match found {
-                Some(engine) if !can_roll_back(engine) => item = item.fail(not_transactional(&table.to, engine)),
+                Some(engine) if !can_roll_back(engine) => {
+                    item = item.fail(not_transactional(&table.to, engine))
+                }
                 Some(_) => {}
-                None if source.subtask.mode.has_full_copy() && would_keep(target, source, table, &transactional) => {
+                None if source.subtask.mode.has_full_copy()
+                    && would_keep(target, source, table, &transactional) =>
+                {
                     item = item.fail(source_not_transactional(table));
                 }
                 None => {}
@@ -127,15 +134,19 @@ pub(super) async fn transactional_tables(sources: &[Source<'_>], target: &mut Ta
 fn would_keep(target: &Target, source: &Source<'_>, table: &Table, transactional: &BTreeSet<String>) -> bool {
     let engine = table.engine.to_ascii_uppercase();
     // Across flavours an engine that the target does not know becomes InnoDB.
-    let common = ["MYISAM", "MEMORY", "CSV", "ARCHIVE", "BLACKHOLE", "MRG_MYISAM", "FEDERATED"].contains(&engine.as_str());
+    let common = ["MYISAM", "MEMORY", "CSV", "ARCHIVE", "BLACKHOLE", "MRG_MYISAM", "FEDERATED"]
+        .contains(&engine.as_str());
     !transactional.contains(&engine) && (common || target.info.flavor == source.info.flavor)
 }
 
 fn not_transactional(table: &TableName, engine: &str) -> CodedError {
-    CodedError::new(codes::TABLE_NOT_TRANSACTIONAL, format!("target table {table} has the engine {engine}, which cannot roll back"))
-        .object(table)
-        .scope(SCOPE)
-        .remedy(format!("ALTER TABLE {table} ENGINE=InnoDB; in the target"))
+    CodedError::new(
+        codes::TABLE_NOT_TRANSACTIONAL,
+        format!("target table {table} has the engine {engine}, which cannot roll back"),
+    )
+    .object(table)
+    .scope(SCOPE)
+    .remedy(format!("ALTER TABLE {table} ENGINE=InnoDB; in the target"))
 }
 
 fn source_not_transactional(table: &Table) -> CodedError {
@@ -146,7 +157,9 @@ fn source_not_transactional(table: &Table) -> CodedError {
     )
     .object(to)
     .scope(SCOPE)
-    .remedy(format!("create {to} in the target with ENGINE=InnoDB, or ALTER TABLE {from} ENGINE=InnoDB; at the source"))
+    .remedy(format!(
+        "create {to} in the target with ENGINE=InnoDB, or ALTER TABLE {from} ENGINE=InnoDB; at the source"
+    ))
 }
 
 /// Engine of every table by its quoted name, and the engines that can roll back.
@@ -163,7 +176,8 @@ async fn engines(target: &mut Target) -> Result<(BTreeMap<String, String>, BTree
     }
     let sql = "SELECT ENGINE FROM information_schema.ENGINES WHERE TRANSACTIONS = 'YES'";
     let rows = limited(target.connection.query(sql)).await?;
-    let mut transactional: BTreeSet<String> = rows.iter().filter_map(|r| r.string(0)).map(|e| e.to_ascii_uppercase()).collect();
+    let mut transactional: BTreeSet<String> =
+        rows.iter().filter_map(|r| r.string(0)).map(|e| e.to_ascii_uppercase()).collect();
     transactional.insert("INNODB".to_owned());
     Ok((existing, transactional))
 }
@@ -173,5 +187,8 @@ pub(super) fn notes(target: &Target) -> Vec<String> {
     if target.info.local_infile {
         return Vec::new();
     }
-    vec!["local_infile is OFF on the target: the full copy writes with INSERT, which is slower than LOAD DATA".to_owned()]
+    vec![
+        "local_infile is OFF on the target: the full copy writes with INSERT, which is slower than LOAD DATA"
+            .to_owned(),
+    ]
 }

@@ -16,8 +16,21 @@ struct Level {
 
 /// Words that end the list of tables of a `FROM`.
 const AFTER_FROM: [&str; 15] = [
-    "WHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "UNION", "EXCEPT", "INTERSECT", "SET", "SELECT", "WINDOW", "INTO",
-    "PROCEDURE", "DUPLICATE", "VALUES",
+    "WHERE",
+    "GROUP",
+    "ORDER",
+    "HAVING",
+    "LIMIT",
+    "UNION",
+    "EXCEPT",
+    "INTERSECT",
+    "SET",
+    "SELECT",
+    "WINDOW",
+    "INTO",
+    "PROCEDURE",
+    "DUPLICATE",
+    "VALUES",
 ];
 
 impl Head<'_, '_> {
@@ -109,7 +122,9 @@ impl Head<'_, '_> {
                     return;
                 }
             } else {
-                if self.tokens.punct(self.at.wrapping_sub(1), ',') || self.tokens.punct(self.at.wrapping_sub(1), ')') {
+                if self.tokens.punct(self.at.wrapping_sub(1), ',')
+                    || self.tokens.punct(self.at.wrapping_sub(1), ')')
+                {
                     self.common_table(&mut common_tables);
                 }
                 self.at += 1;

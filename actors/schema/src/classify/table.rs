@@ -122,14 +122,16 @@ impl Head<'_, '_> {
     /// At the start of a column inside `ADD [COLUMN] ( … )`.
     fn at_added_column(&self) -> bool {
         let before = self.at.wrapping_sub(1);
-        let behind_open = self.tokens.punct(before, '(') && self.tokens.is_any(before.wrapping_sub(1), &["ADD", "COLUMN"]);
+        let behind_open =
+            self.tokens.punct(before, '(') && self.tokens.is_any(before.wrapping_sub(1), &["ADD", "COLUMN"]);
         behind_open || (self.tokens.punct(before, ',') && self.tokens.is_kind(self.at + 3, TokenKind::Word))
     }
 
     /// Remembers the qualifier of a column that is being defined: `t.` or `db.t.`.
     fn column_qualifier(&mut self) {
         let (first, mut last) = (self.at, self.at);
-        while self.tokens.is_ident(last) && self.tokens.punct(last + 1, '.') && self.tokens.is_ident(last + 2) {
+        while self.tokens.is_ident(last) && self.tokens.punct(last + 1, '.') && self.tokens.is_ident(last + 2)
+        {
             last += 2;
         }
         if last > first {
@@ -170,12 +172,17 @@ impl Head<'_, '_> {
         let call = self.tokens.is_any(start, &["NEXTVAL", "LASTVAL", "SETVAL"])
             && self.tokens.punct(start + 1, '(')
             && self.tokens.is_ident(start + 2);
-        let phrase = self.tokens.is_any(start, &["NEXT", "PREVIOUS"]) && self.tokens.are(start + 1, &["VALUE", "FOR"]);
+        let phrase =
+            self.tokens.is_any(start, &["NEXT", "PREVIOUS"]) && self.tokens.are(start + 1, &["VALUE", "FOR"]);
         if call {
             // The parenthesis is counted by the caller's loop when it meets the closing one; keep the two in step.
             self.at = start + 2;
             let named = self.table_name(NameRole::Sequence).is_some();
-            self.at = if self.tokens.punct(self.at, ')') { self.at + 1 } else { self.tokens.skip_parens(start + 1) };
+            self.at = if self.tokens.punct(self.at, ')') {
+                self.at + 1
+            } else {
+                self.tokens.skip_parens(start + 1)
+            };
             return named;
         }
         if phrase {

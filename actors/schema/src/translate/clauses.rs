@@ -22,7 +22,9 @@ impl Work<'_, '_> {
             return;
         }
         for range in self.option_ranges() {
-            if self.tokens.is_any(range.start, &["ALGORITHM", "LOCK"]) && self.value_end(range.start) == range.end {
+            if self.tokens.is_any(range.start, &["ALGORITHM", "LOCK"])
+                && self.value_end(range.start) == range.end
+            {
                 self.delete_from_list(range);
             }
         }

@@ -87,7 +87,9 @@ fn mysql_to_mariadb(name: &str, to_version: ServerVersion) -> Option<(String, &'
         return Some((format!("utf8mb4_uca1400_nopad_{sensitivity}"), NEWER_UNICODE));
     }
     match LANGUAGES.iter().find(|(mysql, _)| *mysql == tag) {
-        Some((_, language)) => Some((format!("utf8mb4_uca1400_{language}_nopad_{sensitivity}"), NEWER_UNICODE)),
+        Some((_, language)) => {
+            Some((format!("utf8mb4_uca1400_{language}_nopad_{sensitivity}"), NEWER_UNICODE))
+        }
         None => Some((format!("utf8mb4_uca1400_nopad_{sensitivity}"), NO_LANGUAGE)),
     }
 }
@@ -97,7 +99,8 @@ fn mariadb_to_mysql(name: &str, to_version: ServerVersion) -> Option<(String, &'
     if let Some((charset, rest)) = split_uca1400(name) {
         return Some(uca1400_to_mysql(charset, rest, has_0900));
     }
-    if let Some((charset, _)) = name.split_once("_croatian_mysql561").or_else(|| name.split_once("_myanmar")) {
+    if let Some((charset, _)) = name.split_once("_croatian_mysql561").or_else(|| name.split_once("_myanmar"))
+    {
         return Some((format!("{charset}_unicode_520_ci"), NO_LANGUAGE));
     }
     if let Some(charset) = name.strip_suffix("_thai_520_w2") {
@@ -126,7 +129,8 @@ fn split_uca1400(name: &str) -> Option<(&str, &str)> {
 
 fn uca1400_to_mysql(charset: &str, rest: &str, has_0900: bool) -> (String, &'static str) {
     let no_pad = rest.contains("nopad_");
-    let sensitivity = ["ai_ci", "ai_cs", "as_ci", "as_cs"].into_iter().find(|s| rest.ends_with(s)).unwrap_or("ai_ci");
+    let sensitivity =
+        ["ai_ci", "ai_cs", "as_ci", "as_cs"].into_iter().find(|s| rest.ends_with(s)).unwrap_or("ai_ci");
     let language = rest.strip_suffix(sensitivity).unwrap_or("").replace("nopad_", "");
     let language = language.trim_end_matches('_');
     if charset != "utf8mb4" || !has_0900 || (!no_pad && sensitivity == "ai_ci") {
@@ -137,12 +141,15 @@ fn uca1400_to_mysql(charset: &str, rest: &str, has_0900: bool) -> (String, &'sta
         };
         let difference = match (no_pad, sensitivity) {
             (true, _) => PADS,
-            (false, "ai_ci") => "same treatment of case, accents and trailing blanks, by an older Unicode version",
+            (false, "ai_ci") => {
+                "same treatment of case, accents and trailing blanks, by an older Unicode version"
+            }
             _ => "case and accents do not count in the target",
         };
         return (name, difference);
     }
-    let tag = LANGUAGES.iter().find(|(_, mariadb)| *mariadb == language).map(|(mysql, _)| format!("{mysql}_"));
+    let tag =
+        LANGUAGES.iter().find(|(_, mariadb)| *mariadb == language).map(|(mysql, _)| format!("{mysql}_"));
     let difference = match (no_pad, &tag, language, sensitivity) {
         (_, None, other, _) if !other.is_empty() => NO_LANGUAGE,
         (false, ..) => NO_PAD,
@@ -173,7 +180,8 @@ pub(super) fn run(work: &mut Work<'_, '_>) -> Result<(), CodedError> {
     let has_collate = |range: &Range<usize>| {
         outside_parens(work.tokens, range.clone()).iter().any(|i| work.tokens.is(*i, "COLLATE"))
     };
-    let option_parts: Vec<Range<usize>> = work.shape.parts.iter().filter(options).map(|p| p.tokens.clone()).collect();
+    let option_parts: Vec<Range<usize>> =
+        work.shape.parts.iter().filter(options).map(|p| p.tokens.clone()).collect();
     if !option_parts.iter().any(has_collate) {
         regions.extend(option_parts);
     }
@@ -187,7 +195,9 @@ fn translate_name(work: &mut Work<'_, '_>, at: usize) {
     let text = work.tokens.text(at);
     let name = match work.tokens.list.get(at).map(|t| t.kind) {
         Some(TokenKind::Text) => text.trim_matches(['\'', '"']).to_owned(),
-        Some(TokenKind::Word | TokenKind::QuotedIdent) => work.tokens.ident(at).unwrap_or_default().into_owned(),
+        Some(TokenKind::Word | TokenKind::QuotedIdent) => {
+            work.tokens.ident(at).unwrap_or_default().into_owned()
+        }
         _ => return,
     };
     let (new, note) = translate_collation(&name, work.from, work.to, work.to_version);
@@ -219,7 +229,10 @@ fn charset_name(work: &Work<'_, '_>, at: usize) -> String {
 
 fn check_charset(work: &Work<'_, '_>, at: usize) -> Result<(), CodedError> {
     if work.to == Flavor::Mariadb && charset_name(work, at) == "gb18030" {
-        return work.refuse("the character set gb18030", "convert the table to utf8mb4 at the source, or leave it out");
+        return work.refuse(
+            "the character set gb18030",
+            "convert the table to utf8mb4 at the source, or leave it out",
+        );
     }
     Ok(())
 }
@@ -282,11 +295,24 @@ mod tests {
 
     #[test]
     fn common_names_stay_without_a_note() {
-        for name in ["utf8mb4_general_ci", "utf8mb4_bin", "latin1_swedish_ci", "utf8mb3_general_ci", "utf8mb4_unicode_520_ci"] {
-            assert_eq!(translate_collation(name, Flavor::Mysql, Flavor::Mariadb, (10, 11, 6)), (name.into(), None));
-            assert_eq!(translate_collation(name, Flavor::Mariadb, Flavor::Mysql, (8, 4, 0)), (name.into(), None));
+        for name in [
+            "utf8mb4_general_ci",
+            "utf8mb4_bin",
+            "latin1_swedish_ci",
+            "utf8mb3_general_ci",
+            "utf8mb4_unicode_520_ci",
+        ] {
+            assert_eq!(
+                translate_collation(name, Flavor::Mysql, Flavor::Mariadb, (10, 11, 6)),
+                (name.into(), None)
+            );
+            assert_eq!(
+                translate_collation(name, Flavor::Mariadb, Flavor::Mysql, (8, 4, 0)),
+                (name.into(), None)
+            );
         }
-        let (_, note) = translate_collation("utf8mb4_uca1400_as_ci", Flavor::Mariadb, Flavor::Mysql, (8, 4, 0));
+        let (_, note) =
+            translate_collation("utf8mb4_uca1400_as_ci", Flavor::Mariadb, Flavor::Mysql, (8, 4, 0));
         assert!(note.unwrap().contains("trailing blanks"));
     }
 }

@@ -41,7 +41,9 @@ impl Work<'_, '_> {
             }
             let mut start = i;
             for back in 1..=2 {
-                if i.checked_sub(back).is_some_and(|c| c >= column.body.start && self.tokens.is(c, "CONSTRAINT")) {
+                if i.checked_sub(back)
+                    .is_some_and(|c| c >= column.body.start && self.tokens.is(c, "CONSTRAINT"))
+                {
                     start = i - back;
                     break;
                 }

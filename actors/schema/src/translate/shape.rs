@@ -47,7 +47,8 @@ pub(crate) struct Shape {
 impl Shape {
     pub fn of(tokens: &Tokens<'_>, statement: &Statement) -> Shape {
         let mut shape = Shape::default();
-        let after = |end: usize| (0..tokens.len()).find(|i| tokens.span(*i).start >= end).unwrap_or(tokens.len());
+        let after =
+            |end: usize| (0..tokens.len()).find(|i| tokens.span(*i).start >= end).unwrap_or(tokens.len());
         let target = statement.tables.first().map_or(0, |t| t.span.end);
         match statement.kind {
             StatementKind::CreateTable { like: false, .. } => shape.read_create(tokens, after(target)),
@@ -151,8 +152,26 @@ impl Shape {
 }
 
 const ACTION_WORDS: [&str; 20] = [
-    "ALTER", "DROP", "RENAME", "TRUNCATE", "COALESCE", "REORGANIZE", "EXCHANGE", "ANALYZE", "CHECK", "OPTIMIZE",
-    "REBUILD", "REPAIR", "REMOVE", "DISABLE", "ENABLE", "FORCE", "ORDER", "IMPORT", "DISCARD", "PARTITION",
+    "ALTER",
+    "DROP",
+    "RENAME",
+    "TRUNCATE",
+    "COALESCE",
+    "REORGANIZE",
+    "EXCHANGE",
+    "ANALYZE",
+    "CHECK",
+    "OPTIMIZE",
+    "REBUILD",
+    "REPAIR",
+    "REMOVE",
+    "DISABLE",
+    "ENABLE",
+    "FORCE",
+    "ORDER",
+    "IMPORT",
+    "DISCARD",
+    "PARTITION",
 ];
 
 pub(crate) fn skip_if_exists(tokens: &Tokens<'_>, at: usize) -> usize {

@@ -37,15 +37,27 @@ fn mysql_to_mariadb() {
             "CREATE TABLE t (a int, UNIQUE KEY k (a) COMMENT 'x' /*!80000 INVISIBLE */, KEY j (a) VISIBLE)",
             "CREATE TABLE t (a int, UNIQUE KEY k (a) COMMENT 'x' IGNORED, KEY j (a))",
         ),
-        ("ALTER TABLE t ALTER INDEX k INVISIBLE, ALTER INDEX l VISIBLE", "ALTER TABLE t ALTER INDEX k IGNORED, ALTER INDEX l NOT IGNORED"),
+        (
+            "ALTER TABLE t ALTER INDEX k INVISIBLE, ALTER INDEX l VISIBLE",
+            "ALTER TABLE t ALTER INDEX k IGNORED, ALTER INDEX l NOT IGNORED",
+        ),
         (
             "CREATE TABLE t (a int, CONSTRAINT c CHECK ((a > 1)) /*!80016 NOT ENFORCED */, CHECK (a < 9) ENFORCED)",
             "CREATE TABLE t (a int, CHECK (a < 9))",
         ),
         ("CREATE TABLE t (a int, CHECK (a > 1) NOT ENFORCED)", "CREATE TABLE t (a int)"),
-        ("CREATE TABLE t (a int CONSTRAINT c CHECK (a > 1) NOT ENFORCED COMMENT 'x')", "CREATE TABLE t (a int COMMENT 'x')"),
-        ("CREATE TABLE t (p point NOT NULL /*!80003 SRID 4326 */, g geomcollection)", "CREATE TABLE t (p point NOT NULL, g geometrycollection)"),
-        ("CREATE TABLE t (a int, b int GENERATED ALWAYS AS ((a + 1)) STORED NOT NULL)", "CREATE TABLE t (a int, b int GENERATED ALWAYS AS ((a + 1)) STORED)"),
+        (
+            "CREATE TABLE t (a int CONSTRAINT c CHECK (a > 1) NOT ENFORCED COMMENT 'x')",
+            "CREATE TABLE t (a int COMMENT 'x')",
+        ),
+        (
+            "CREATE TABLE t (p point NOT NULL /*!80003 SRID 4326 */, g geomcollection)",
+            "CREATE TABLE t (p point NOT NULL, g geometrycollection)",
+        ),
+        (
+            "CREATE TABLE t (a int, b int GENERATED ALWAYS AS ((a + 1)) STORED NOT NULL)",
+            "CREATE TABLE t (a int, b int GENERATED ALWAYS AS ((a + 1)) STORED)",
+        ),
         (
             "CREATE TABLE t (a int) /*!80023 AUTOEXTEND_SIZE=4194304 */ ENGINE=InnoDB COMPRESSION='zlib' /*!80016 ENCRYPTION='Y' */ COMMENT='ENCRYPTION=1'",
             "CREATE TABLE t (a int) ENGINE=InnoDB COMMENT='ENCRYPTION=1'",
@@ -54,23 +66,50 @@ fn mysql_to_mariadb() {
             "CREATE DATABASE `d` /*!40100 DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci */ /*!80016 DEFAULT ENCRYPTION='N' */",
             "CREATE DATABASE `d` DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_uca1400_nopad_ai_ci",
         ),
-        ("CREATE DATABASE d CHARSET utf8mb4", "CREATE DATABASE d CHARSET utf8mb4 COLLATE utf8mb4_uca1400_nopad_ai_ci"),
+        (
+            "CREATE DATABASE d CHARSET utf8mb4",
+            "CREATE DATABASE d CHARSET utf8mb4 COLLATE utf8mb4_uca1400_nopad_ai_ci",
+        ),
         (
             "CREATE TABLE t (a char(3) CHARACTER SET utf8mb4, b char(3) AS (cast(a as char charset utf8mb4)) STORED) DEFAULT CHARSET=utf8mb4",
             "CREATE TABLE t (a char(3) CHARACTER SET utf8mb4 COLLATE utf8mb4_uca1400_nopad_ai_ci, b char(3) AS (cast(a as char charset utf8mb4)) STORED) DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_uca1400_nopad_ai_ci",
         ),
-        ("ALTER TABLE t CONVERT TO CHARACTER SET utf8mb4", "ALTER TABLE t CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_uca1400_nopad_ai_ci"),
+        (
+            "ALTER TABLE t CONVERT TO CHARACTER SET utf8mb4",
+            "ALTER TABLE t CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_uca1400_nopad_ai_ci",
+        ),
         ("ALTER TABLE t ADD a INT, ALGORITHM=INSTANT, LOCK=NONE", "ALTER TABLE t ADD a INT"),
         ("ALTER TABLE t ADD algorithm INT, DROP lock_a", "ALTER TABLE t ADD algorithm INT, DROP lock_a"),
-        ("CREATE INDEX `lock` ON t (a) INVISIBLE ALGORITHM=INPLACE LOCK NONE", "CREATE INDEX `lock` ON t (a) IGNORED"),
+        (
+            "CREATE INDEX `lock` ON t (a) INVISIBLE ALGORITHM=INPLACE LOCK NONE",
+            "CREATE INDEX `lock` ON t (a) IGNORED",
+        ),
         ("ALTER TABLE t DROP CHECK c", "ALTER TABLE t DROP CONSTRAINT c"),
-        ("ALTER TABLE t ADD b INT AS (j->'$.a'), ADD c CHAR(9) AS (j->>\"$.b\")", "ALTER TABLE t ADD b INT AS (JSON_EXTRACT(j,'$.a')), ADD c CHAR(9) AS (JSON_UNQUOTE(JSON_EXTRACT(j,\"$.b\")))"),
-        ("CREATE TABLE t (a text, FULLTEXT KEY f (a) /*!50100 WITH PARSER `ngram` */ )", "CREATE TABLE t (a text, FULLTEXT KEY f (a))"),
-        ("CREATE TABLE t (a int)\n/*!50100 PARTITION BY RANGE (a)\n(PARTITION p VALUES LESS THAN (1) ENGINE = InnoDB) */", "CREATE TABLE t (a int) PARTITION BY RANGE (a) (PARTITION p VALUES LESS THAN (1) ENGINE = InnoDB)"),
-        ("ALTER TABLE t CHANGE a a CHAR(3) CHARACTER SET utf8mb4 BINARY", "ALTER TABLE t CHANGE a a CHAR(3) CHARACTER SET utf8mb4 BINARY"),
+        (
+            "ALTER TABLE t ADD b INT AS (j->'$.a'), ADD c CHAR(9) AS (j->>\"$.b\")",
+            "ALTER TABLE t ADD b INT AS (JSON_EXTRACT(j,'$.a')), ADD c CHAR(9) AS (JSON_UNQUOTE(JSON_EXTRACT(j,\"$.b\")))",
+        ),
+        (
+            "CREATE TABLE t (a text, FULLTEXT KEY f (a) /*!50100 WITH PARSER `ngram` */ )",
+            "CREATE TABLE t (a text, FULLTEXT KEY f (a))",
+        ),
+        (
+            "CREATE TABLE t (a int)\n/*!50100 PARTITION BY RANGE (a)\n(PARTITION p VALUES LESS THAN (1) ENGINE = InnoDB) */",
+            "CREATE TABLE t (a int) PARTITION BY RANGE (a) (PARTITION p VALUES LESS THAN (1) ENGINE = InnoDB)",
+        ),
+        (
+            "ALTER TABLE t CHANGE a a CHAR(3) CHARACTER SET utf8mb4 BINARY",
+            "ALTER TABLE t CHANGE a a CHAR(3) CHARACTER SET utf8mb4 BINARY",
+        ),
         ("ALTER DATABASE d DEFAULT ENCRYPTION='Y' READ ONLY=1", "DO 0"),
-        ("ALTER TABLE t ADD returning INT AFTER offset, ADD KEY (x, offset(3))", "ALTER TABLE t ADD `returning` INT AFTER `offset`, ADD KEY (x, `offset`(3))"),
-        ("ALTER TABLE t ADD COLUMN (a INT VISIBLE, b JSON), ENCRYPTION='N'", "ALTER TABLE t ADD COLUMN (a INT, b JSON)"),
+        (
+            "ALTER TABLE t ADD returning INT AFTER offset, ADD KEY (x, offset(3))",
+            "ALTER TABLE t ADD `returning` INT AFTER `offset`, ADD KEY (x, `offset`(3))",
+        ),
+        (
+            "ALTER TABLE t ADD COLUMN (a INT VISIBLE, b JSON), ENCRYPTION='N'",
+            "ALTER TABLE t ADD COLUMN (a INT, b JSON)",
+        ),
     ];
     for (sql, expected) in cases {
         assert_eq!(squeeze(&to_mariadb(sql).sql), squeeze(expected), "{sql}");
@@ -80,7 +119,10 @@ fn mysql_to_mariadb() {
 #[test]
 fn mariadb_to_mysql() {
     let cases = [
-        ("CREATE TABLE t (a int) DEFAULT CHARSET=utf8mb4", "CREATE TABLE t (a int) DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_general_ci"),
+        (
+            "CREATE TABLE t (a int) DEFAULT CHARSET=utf8mb4",
+            "CREATE TABLE t (a int) DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_general_ci",
+        ),
         (
             "CREATE TABLE t (a varchar(9) /*M!100301 COMPRESSED*/ DEFAULT NULL, b text COMPRESSED=zlib NOT NULL) ENGINE=Aria PAGE_CHECKSUM=1 TRANSACTIONAL=1 ROW_FORMAT=PAGE",
             "CREATE TABLE t (a varchar(9) DEFAULT NULL, b text NOT NULL) ENGINE=InnoDB",
@@ -89,20 +131,38 @@ fn mariadb_to_mysql() {
             "CREATE TABLE t (a int DEFAULT current_timestamp(), b datetime(6) DEFAULT current_timestamp(6) ON UPDATE current_timestamp(6), c char(36) DEFAULT uuid(), d date DEFAULT curdate(), e date DEFAULT CURRENT_DATE, f int DEFAULT (1 + 1), g int DEFAULT -1)",
             "CREATE TABLE t (a int DEFAULT (current_timestamp()), b datetime(6) DEFAULT current_timestamp(6) ON UPDATE current_timestamp(6), c char(36) DEFAULT (uuid()), d date DEFAULT (curdate()), e date DEFAULT (CURRENT_DATE), f int DEFAULT (1 + 1), g int DEFAULT -1)",
         ),
-        ("CREATE TABLE t (a text DEFAULT 'x', b blob NOT NULL DEFAULT X'00', c longtext DEFAULT _utf8mb4'y', d text DEFAULT NULL)", "CREATE TABLE t (a text DEFAULT ('x'), b blob NOT NULL DEFAULT (X'00'), c longtext DEFAULT (_utf8mb4'y'), d text DEFAULT NULL)"),
+        (
+            "CREATE TABLE t (a text DEFAULT 'x', b blob NOT NULL DEFAULT X'00', c longtext DEFAULT _utf8mb4'y', d text DEFAULT NULL)",
+            "CREATE TABLE t (a text DEFAULT ('x'), b blob NOT NULL DEFAULT (X'00'), c longtext DEFAULT (_utf8mb4'y'), d text DEFAULT NULL)",
+        ),
         (
             "ALTER TABLE t ADD COLUMN IF NOT EXISTS j JSON DEFAULT '{}' AFTER a",
             "ALTER TABLE t ADD COLUMN j longtext CHARACTER SET utf8mb4 COLLATE utf8mb4_bin DEFAULT ('{}') CHECK (json_valid(j)) AFTER a",
         ),
-        ("CREATE TABLE t (a int, KEY k (a) IGNORED, KEY l (a) NOT IGNORED)", "CREATE TABLE t (a int, KEY k (a) INVISIBLE, KEY l (a) VISIBLE)"),
-        ("CREATE TABLE t (a int, CONSTRAINT `CONSTRAINT_1` CHECK (a > 1), CONSTRAINT own CHECK (a < 9))", "CREATE TABLE t (a int, CHECK (a > 1), CONSTRAINT own CHECK (a < 9))"),
+        (
+            "CREATE TABLE t (a int, KEY k (a) IGNORED, KEY l (a) NOT IGNORED)",
+            "CREATE TABLE t (a int, KEY k (a) INVISIBLE, KEY l (a) VISIBLE)",
+        ),
+        (
+            "CREATE TABLE t (a int, CONSTRAINT `CONSTRAINT_1` CHECK (a > 1), CONSTRAINT own CHECK (a < 9))",
+            "CREATE TABLE t (a int, CHECK (a > 1), CONSTRAINT own CHECK (a < 9))",
+        ),
         ("ALTER ONLINE TABLE IF EXISTS t WAIT 5 DROP INDEX IF EXISTS i", "ALTER TABLE t DROP INDEX i"),
-        ("CREATE TABLE IF NOT EXISTS t (a int AS (b) PERSISTENT)", "CREATE TABLE IF NOT EXISTS t (a int AS (b) STORED)"),
+        (
+            "CREATE TABLE IF NOT EXISTS t (a int AS (b) PERSISTENT)",
+            "CREATE TABLE IF NOT EXISTS t (a int AS (b) STORED)",
+        ),
         ("SET STATEMENT max_statement_time=0 FOR DROP TABLE t NOWAIT", "DROP TABLE t"),
         ("CREATE TABLE t (a int) `PAGE_COMPRESSED`='ON' COMMENT='x'", "CREATE TABLE t (a int) COMMENT='x'"),
         ("CREATE DATABASE d COMMENT 'x'", "CREATE DATABASE d"),
-        ("CREATE TABLE t (rank INT, KEY rank (rank), `groups` INT)", "CREATE TABLE t (`rank` INT, KEY rank (`rank`), `groups` INT)"),
-        ("ALTER TABLE t DROP rows, CHANGE COLUMN row `row2` INT, ALTER KEY k IGNORED", "ALTER TABLE t DROP `rows`, CHANGE COLUMN `row` `row2` INT, ALTER INDEX k INVISIBLE"),
+        (
+            "CREATE TABLE t (rank INT, KEY rank (rank), `groups` INT)",
+            "CREATE TABLE t (`rank` INT, KEY rank (`rank`), `groups` INT)",
+        ),
+        (
+            "ALTER TABLE t DROP rows, CHANGE COLUMN row `row2` INT, ALTER KEY k IGNORED",
+            "ALTER TABLE t DROP `rows`, CHANGE COLUMN `row` `row2` INT, ALTER INDEX k INVISIBLE",
+        ),
         ("RENAME TABLE IF EXISTS a NOWAIT TO b", "RENAME TABLE a TO b"),
         ("ALTER TABLE t ALTER c SET DEFAULT uuid()", "ALTER TABLE t ALTER c SET DEFAULT (uuid())"),
     ];

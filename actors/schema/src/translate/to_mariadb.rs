@@ -87,10 +87,13 @@ fn column_attributes(work: &mut Work<'_, '_>, column: &Column) {
             work.note(format!("generated column {name} is not declared NOT NULL in the target"));
         }
     } else if let Some(at) = work.find(&attributes, "INVISIBLE") {
-        let has_default = work.find(&attributes, "DEFAULT").is_some() || work.find(&attributes, "AUTO_INCREMENT").is_some();
+        let has_default =
+            work.find(&attributes, "DEFAULT").is_some() || work.find(&attributes, "AUTO_INCREMENT").is_some();
         if not_null.is_some() && !has_default {
             work.delete(at..at + 1);
-            work.note(format!("column {name} is visible in the target: there an invisible column needs a default"));
+            work.note(format!(
+                "column {name} is visible in the target: there an invisible column needs a default"
+            ));
         }
     }
     for check in work.column_checks(column) {
@@ -107,7 +110,9 @@ fn column_attributes(work: &mut Work<'_, '_>, column: &Column) {
 fn functional_index(work: &Work<'_, '_>, part: &Range<usize>) -> Result<(), CodedError> {
     let outside_table = work.statement.tables.first().map_or(0, |t| t.span.end);
     let is_statement = work.is_index_statement();
-    let opens = |i: &usize| work.tokens.punct(*i, '(') && (!is_statement || work.tokens.span(*i).start >= outside_table);
+    let opens = |i: &usize| {
+        work.tokens.punct(*i, '(') && (!is_statement || work.tokens.span(*i).start >= outside_table)
+    };
     let Some(list) = part.clone().find(opens) else { return Ok(()) };
     let end = work.tokens.skip_parens(list);
     let functional = (list + 1..end).any(|i| {
@@ -159,7 +164,10 @@ fn unenforced_constraint(work: &mut Work<'_, '_>, part: Range<usize>) -> Result<
         return Ok(());
     }
     if work.statement.kind == StatementKind::AlterTable && work.shape.parts.len() == 1 {
-        return work.refuse("a CHECK constraint that is not enforced", "nothing is lost without it: skip the statement");
+        return work.refuse(
+            "a CHECK constraint that is not enforced",
+            "nothing is lost without it: skip the statement",
+        );
     }
     let text = work.text_of(part.clone());
     work.delete_from_list(part);
@@ -185,7 +193,10 @@ fn action(work: &mut Work<'_, '_>, part: &Range<usize>) -> Result<(), CodedError
             }
         }
         if work.tokens.is(part.end.wrapping_sub(1), "ENFORCED") {
-            return work.refuse("switching the enforcement of a CHECK", "drop or add the CHECK in the target by hand");
+            return work.refuse(
+                "switching the enforcement of a CHECK",
+                "drop or add the CHECK in the target by hand",
+            );
         }
     } else if work.tokens.are(start, &["DROP", "CHECK"]) {
         work.replace(start + 1..start + 2, "CONSTRAINT");

@@ -66,7 +66,8 @@ fn versioning(work: &Work<'_, '_>) -> Result<(), CodedError> {
             return work.refuse("system versioning", remedy);
         }
         let row_bound = work.tokens.are(i, &["AS", "ROW"]) && work.tokens.is_any(i + 2, &["START", "END"]);
-        if row_bound || work.tokens.are(i, &["WITHOUT", "OVERLAPS"]) || work.tokens.are(i, &["PERIOD", "FOR"]) {
+        if row_bound || work.tokens.are(i, &["WITHOUT", "OVERLAPS"]) || work.tokens.are(i, &["PERIOD", "FOR"])
+        {
             return work.refuse("a PERIOD of time", remedy);
         }
     }
@@ -107,16 +108,23 @@ fn statement_prefix(work: &mut Work<'_, '_>) -> Result<(), CodedError> {
 
 fn or_replace(work: &mut Work<'_, '_>, at: usize) -> Result<(), CodedError> {
     let prelude = match &work.statement.kind {
-        StatementKind::CreateTable { temporary: false, .. } => {
-            work.statement.tables.first().map(|t| format!("DROP TABLE IF EXISTS {}", text(work, t.span.clone())))
-        }
-        StatementKind::CreateDatabase => {
-            work.statement.schemas.first().map(|s| format!("DROP DATABASE IF EXISTS {}", text(work, s.span.clone())))
-        }
+        StatementKind::CreateTable { temporary: false, .. } => work
+            .statement
+            .tables
+            .first()
+            .map(|t| format!("DROP TABLE IF EXISTS {}", text(work, t.span.clone()))),
+        StatementKind::CreateDatabase => work
+            .statement
+            .schemas
+            .first()
+            .map(|s| format!("DROP DATABASE IF EXISTS {}", text(work, s.span.clone()))),
         _ => None,
     };
     let Some(prelude) = prelude else {
-        return work.refuse("CREATE OR REPLACE of this object", "drop the object in the target by hand, then skip the statement");
+        return work.refuse(
+            "CREATE OR REPLACE of this object",
+            "drop the object in the target by hand, then skip the statement",
+        );
     };
     work.prelude.push(prelude);
     work.delete(at..at + 2);
@@ -147,7 +155,9 @@ fn conditions(work: &mut Work<'_, '_>) {
         };
         if words > 0 && !keeps_condition {
             work.delete(i..i + words);
-            work.note("IF [NOT] EXISTS is left out: the statement fails in the target where the source ignored it");
+            work.note(
+                "IF [NOT] EXISTS is left out: the statement fails in the target where the source ignored it",
+            );
         }
         let is_wait = tokens.is(i, "WAIT") && tokens.is_kind(i + 1, TokenKind::Number);
         if is_wait {
@@ -163,7 +173,11 @@ fn column_type(work: &mut Work<'_, '_>, column: &Column) -> Result<(), CodedErro
     let missing = work.tokens.is_any(at, &["UUID", "INET4", "INET6", "XMLTYPE"])
         || (work.tokens.is(at, "VECTOR") && !work.version_is_at_least((9, 0, 0)));
     if missing {
-        let what = format!("column {} of type {}", work.column_name(column), work.tokens.text(at).to_ascii_uppercase());
+        let what = format!(
+            "column {} of type {}",
+            work.column_name(column),
+            work.tokens.text(at).to_ascii_uppercase()
+        );
         return work.refuse(
             what,
             "change the column's type at the source (for example to BINARY or VARCHAR), or leave the table out",
@@ -177,7 +191,9 @@ fn column_type(work: &mut Work<'_, '_>, column: &Column) -> Result<(), CodedErro
         let last = position.unwrap_or(column.body.end).saturating_sub(1);
         let name = work.tokens.text(column.name).to_owned();
         work.insert_after(last, format!(" CHECK (json_valid({name}))"));
-        work.note("JSON columns are text with a check for valid JSON in the target, as they are in the source");
+        work.note(
+            "JSON columns are text with a check for valid JSON in the target, as they are in the source",
+        );
     }
     Ok(())
 }
@@ -210,12 +226,27 @@ fn column_attributes(work: &mut Work<'_, '_>, column: &Column) -> Result<(), Cod
 }
 
 const NOW: [&str; 4] = ["CURRENT_TIMESTAMP", "NOW", "LOCALTIME", "LOCALTIMESTAMP"];
-const FUNCTIONS_WITHOUT_PARENS: [&str; 7] = [
-    "CURRENT_DATE", "CURRENT_TIME", "CURRENT_USER", "CURRENT_ROLE", "UTC_DATE", "UTC_TIME", "UTC_TIMESTAMP",
-];
+const FUNCTIONS_WITHOUT_PARENS: [&str; 7] =
+    ["CURRENT_DATE", "CURRENT_TIME", "CURRENT_USER", "CURRENT_ROLE", "UTC_DATE", "UTC_TIME", "UTC_TIMESTAMP"];
 const NO_LITERAL_DEFAULT: [&str; 18] = [
-    "TINYBLOB", "BLOB", "MEDIUMBLOB", "LONGBLOB", "TINYTEXT", "TEXT", "MEDIUMTEXT", "LONGTEXT", "JSON", "GEOMETRY",
-    "POINT", "LINESTRING", "POLYGON", "MULTIPOINT", "MULTILINESTRING", "MULTIPOLYGON", "GEOMETRYCOLLECTION", "LONG",
+    "TINYBLOB",
+    "BLOB",
+    "MEDIUMBLOB",
+    "LONGBLOB",
+    "TINYTEXT",
+    "TEXT",
+    "MEDIUMTEXT",
+    "LONGTEXT",
+    "JSON",
+    "GEOMETRY",
+    "POINT",
+    "LINESTRING",
+    "POLYGON",
+    "MULTIPOINT",
+    "MULTILINESTRING",
+    "MULTIPOLYGON",
+    "GEOMETRYCOLLECTION",
+    "LONG",
 ];
 
 /// MySQL wants parentheses round a default that is an expression, and round any default of a text or blob.
@@ -311,7 +342,18 @@ fn action(work: &mut Work<'_, '_>, part: &Range<usize>) {
 
 /// Engines that only MariaDB has become InnoDB, which the target needs for exactly-once writing anyway.
 fn engine(work: &mut Work<'_, '_>) {
-    let known = ["INNODB", "MYISAM", "MEMORY", "HEAP", "CSV", "ARCHIVE", "BLACKHOLE", "MERGE", "MRG_MYISAM", "FEDERATED"];
+    let known = [
+        "INNODB",
+        "MYISAM",
+        "MEMORY",
+        "HEAP",
+        "CSV",
+        "ARCHIVE",
+        "BLACKHOLE",
+        "MERGE",
+        "MRG_MYISAM",
+        "FEDERATED",
+    ];
     for range in work.option_ranges() {
         for i in outside_parens(work.tokens, range) {
             if work.tokens.is(i, "ENGINE") {
@@ -321,7 +363,9 @@ fn engine(work: &mut Work<'_, '_>) {
                     work.replace(value..value + 1, "InnoDB");
                     work.note(format!("engine {name} becomes InnoDB"));
                 }
-            } else if work.tokens.is(i, "ROW_FORMAT") && work.tokens.is(work.value_end(i).saturating_sub(1), "PAGE") {
+            } else if work.tokens.is(i, "ROW_FORMAT")
+                && work.tokens.is(work.value_end(i).saturating_sub(1), "PAGE")
+            {
                 work.delete(i..work.value_end(i));
             }
         }

@@ -1,0 +1,350 @@
+//! Checks against real servers: each kind of bad input gives its coded error, and nothing is left behind.
+
+mod support;
+
+use dmnode_actors::check::{CheckOptions, CheckReport, ItemState, check_task, probe_source};
+use dmnode_model::config::{SourceConfig, SubtaskConfig, TaskConfig};
+use dmnode_model::{Flavor, Secret, SourceId, codes};
+use support::{Kind, Server};
+
+struct Rig {
+    source: Server,
+    target: Server,
+}
+
+/// A source and a task; tests change what they are about.
+struct Plan {
+    source: SourceConfig,
+    subtask: SubtaskConfig,
+}
+
+impl Rig {
+    async fn new(from: Kind, source: &[&str], to: Kind) -> Self {
+        let (source, target) = tokio::join!(Server::start(from, source), Server::start(to, &[]));
+        Self { source, target }
+    }
+
+    fn plan(&self, mode: &str, task: &str) -> Plan {
+        let yaml = format!(
+            "source-id: s1\nfrom:\n  host: 127.0.0.1\n  port: {}\n  user: root\n  password: ''\n",
+            self.source.port
+        );
+        let source = SourceConfig::from_yaml(&yaml, None).unwrap().value;
+        let yaml = format!(
+            "name: t\ntask-mode: {mode}\ntarget-database:\n  host: 127.0.0.1\n  port: {}\n  user: root\n  password: ''\n\
+             mysql-instances:\n  - source-id: s1\n{task}\n",
+            self.target.port
+        );
+        let task = TaskConfig::from_yaml(&yaml, None).unwrap_or_else(|err| panic!("{err}\n{yaml}")).value;
+        let subtask = task.subtask(&SourceId::new("s1")).unwrap();
+        Plan { source, subtask }
+    }
+}
+
+impl Plan {
+    async fn check(&self) -> CheckReport {
+        check_task(&[(self.source.clone(), self.subtask.clone())], &CheckOptions::default()).await
+    }
+
+    /// The report fails with exactly these codes.
+    async fn fails_with(&self, expected: &[u32]) -> CheckReport {
+        let report = self.check().await;
+        assert!(!report.passed, "{}", report.text);
+        let found: Vec<u32> = report
+            .items
+            .iter()
+            .flat_map(|i| &i.errors)
+            .filter(|f| f.severity == ItemState::Fail)
+            .map(|f| f.code)
+            .collect();
+        assert_eq!(found, expected, "{}", report.text);
+        assert!(report.text.starts_with("[code=26005:"), "{}", report.text);
+        report
+    }
+}
+
+const SCHEMA: [&str; 4] = [
+    "CREATE DATABASE shop",
+    "CREATE TABLE shop.orders (id INT PRIMARY KEY, n INT)",
+    "CREATE TABLE shop.log (line TEXT)",
+    "CREATE VIEW shop.v AS SELECT 1 AS a",
+];
+const LIST: &str = "    block-allow-list: b\nblock-allow-list: {b: {do-dbs: [shop]}}";
+
+async fn good_task(from: Kind, to: Kind) {
+    let rig = Rig::new(from, &[], to).await;
+    rig.source.execute(&SCHEMA).await;
+    let before = rig.target.query("SHOW DATABASES").await;
+    for mode in ["all", "full", "incremental"] {
+        let report = rig.plan(mode, LIST).check().await;
+        assert_eq!(report.text, "pre-check is passed. ", "{mode}");
+        assert!(report.passed);
+        let tables: Vec<String> = report.tables.iter().map(|t| format!("{} {}", t.from, t.to)).collect();
+        assert_eq!(tables, ["`shop`.`log` `shop`.`log`", "`shop`.`orders` `shop`.`orders`"]);
+        assert!(report.notes.iter().any(|n| n.contains("view `shop`.`v`")), "{:?}", report.notes);
+        assert!(
+            report.notes.iter().any(|n| n.contains("`shop`.`log` without a primary")),
+            "{:?}",
+            report.notes
+        );
+    }
+    let mut plan = rig.plan("all", "    block-allow-list: b\nblock-allow-list: {b: {do-dbs: [shop, shpo], do-tables: [{db-name: shop, tbl-name: \"o[q-s]*\"}]}}");
+    let report = plan.check().await;
+    assert!(report.passed);
+    assert!(report.text.contains("no errors but some warnings\n detail: {"), "{}", report.text);
+    assert!(report.text.contains("do-dbs `shpo` matches nothing"), "{}", report.text);
+    assert_eq!(report.tables.len(), 1);
+    plan.subtask.ignore_checking_items = vec!["all".into()];
+    plan.source.from.port = 1;
+    assert_eq!(plan.check().await.text, "");
+    assert_eq!(rig.target.query("SHOW DATABASES").await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_good_task_passes_from_mysql_to_mariadb() {
+    good_task(Kind::Mysql, Kind::Mariadb).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_good_task_passes_from_mariadb_to_mysql() {
+    good_task(Kind::Mariadb, Kind::Mysql).await;
+}
+
+async fn unreachable_and_wrong_password(rig: &Rig) {
+    type Change = fn(&mut Plan);
+    let changes: [(Change, &str, &str); 4] = [
+        (|p| p.source.from.port = 1, "scope=upstream", "check host and port"),
+        (|p| p.subtask.target.port = 1, "scope=downstream", "check host and port"),
+        (|p| p.source.from.password = Secret::new("wrong"), "scope=upstream", "check user and password"),
+        (|p| p.subtask.target.password = Secret::new("wrong"), "scope=downstream", "check user and password"),
+    ];
+    for (change, scope, remedy) in changes {
+        let mut plan = rig.plan("all", LIST);
+        change(&mut plan);
+        let report = plan.check().await;
+        let err = report.error.expect(scope);
+        assert_eq!(err.code, codes::TASK_CHECK_FAILED_OPEN_DB, "{err}");
+        assert!(report.text.contains(scope) && report.text.contains(remedy), "{}", report.text);
+        assert!(!report.text.contains("wrong"), "{}", report.text);
+        assert!(report.text.contains("fail to initialize checker: "), "{}", report.text);
+    }
+    let mut source = rig.plan("all", LIST).source;
+    source.from.password = Secret::new("wrong");
+    assert_eq!(probe_source(&source).await.unwrap_err().code, codes::TASK_CHECK_FAILED_OPEN_DB);
+}
+
+async fn settings_of_the_source(rig: &Rig) {
+    rig.source.execute(&["SET GLOBAL binlog_row_image = MINIMAL"]).await;
+    let report = rig.plan("all", LIST).fails_with(&[codes::CHECK_ROW_IMAGE]).await;
+    assert!(report.text.contains("binlog_row_image is MINIMAL"), "{}", report.text);
+    rig.source.execute(&["SET GLOBAL binlog_row_image = FULL", "SET GLOBAL binlog_format = MIXED"]).await;
+    let report = rig.plan("incremental", LIST).fails_with(&[codes::CHECK_BINLOG_FORMAT]).await;
+    assert!(report.text.contains("SET GLOBAL binlog_format = ROW"), "{}", report.text);
+    let mut plan = rig.plan("incremental", LIST);
+    plan.subtask.ignore_checking_items = vec!["binlog_format".into()];
+    assert!(plan.check().await.passed);
+    rig.source.execute(&["SET GLOBAL binlog_format = ROW"]).await;
+
+    let mut plan = rig.plan("all", LIST);
+    plan.source.flavor = Some(match rig.source.kind {
+        Kind::Mysql => Flavor::Mariadb,
+        Kind::Mariadb => Flavor::Mysql,
+    });
+    plan.fails_with(&[codes::NOT_SUPPORTED_FLAVOR]).await;
+    assert_eq!(probe_source(&plan.source).await.unwrap_err().code, codes::NOT_SUPPORTED_FLAVOR);
+    plan.source.flavor = None;
+    plan.source.server_id = u32::from(rig.source.port);
+    assert_eq!(probe_source(&plan.source).await.unwrap_err().code, codes::INVALID_SERVER_ID);
+    plan.source.server_id = 0;
+    let filled = probe_source(&plan.source).await.unwrap();
+    assert!(filled.server_id != 0 && filled.flavor.is_some());
+}
+
+/// Accounts of the source, each a little more trusted than the one before.
+async fn grants_of_the_source(rig: &Rig) {
+    let mysql = rig.source.kind == Kind::Mysql;
+    rig.source
+        .execute(&[
+            "CREATE USER low@localhost IDENTIFIED BY 'secret'",
+            "CREATE USER low@'%' IDENTIFIED BY 'secret'",
+        ])
+        .await;
+    let mut plan = rig.plan("all", LIST);
+    plan.source.from = rig.source.endpoint_of("low");
+    let report = plan.check().await;
+    assert!(!report.passed);
+    assert!(report.text.contains("GRANT REPLICATION SLAVE, "), "{}", report.text);
+    assert!(report.text.contains("TO 'low'@"), "{}", report.text);
+    assert!(report.text.contains("no table and no database is in scope"), "{}", report.text);
+
+    let grant = |what: &str| ["localhost", "%"].map(|host| format!("GRANT {what} TO low@'{host}'"));
+    let run = async |what: &str| {
+        let [a, b] = grant(what);
+        rig.source.execute(&[&a, &b]).await;
+    };
+    run("INSERT ON shop.orders").await;
+    run("SELECT ON shop.log").await;
+    run("REPLICATION CLIENT ON *.*").await;
+    let report = plan.check().await;
+    assert!(report.text.contains("GRANT SELECT ON `shop`.`orders` TO 'low'@"), "{}", report.text);
+    assert!(report.text.contains("GRANT REPLICATION SLAVE ON *.* TO 'low'@"), "{}", report.text);
+    run("SELECT ON shop.*").await;
+    run("REPLICATION SLAVE ON *.*").await;
+    if mysql {
+        let report = plan.fails_with(&[codes::CHECK_PRIVILEGE]).await;
+        assert!(report.text.contains("GRANT RELOAD ON *.* TO 'low'@"), "{}", report.text);
+        run("LOCK TABLES ON shop.*").await;
+        let report = plan.check().await;
+        assert!(report.passed && report.text.contains("locked one by one"), "{}", report.text);
+        run("RELOAD ON *.*").await;
+    }
+    assert_eq!(plan.check().await.text, "pre-check is passed. ");
+    // The lock of the check is gone.
+    rig.source
+        .execute(&["INSERT INTO shop.orders VALUES (77, 1)", "DELETE FROM shop.orders WHERE id = 77"])
+        .await;
+}
+
+async fn grants_of_the_target(rig: &Rig) {
+    rig.target
+        .execute(&[
+            "CREATE USER low@localhost IDENTIFIED BY 'secret'",
+            "CREATE USER low@'%' IDENTIFIED BY 'secret'",
+        ])
+        .await;
+    let mut plan = rig.plan("all", LIST);
+    plan.subtask.target = rig.target.endpoint_of("low");
+    let report = plan.fails_with(&[codes::CHECK_PRIVILEGE, codes::CHECK_PRIVILEGE]).await;
+    let all = "SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, DROP";
+    for schema in ["dm_meta", "shop"] {
+        assert!(report.text.contains(&format!("GRANT {all} ON `{schema}`.* TO 'low'@")), "{}", report.text);
+    }
+    for host in ["localhost", "%"] {
+        let sql = [
+            format!("GRANT ALL ON dm_meta.* TO low@'{host}'"),
+            format!("GRANT SELECT, INSERT, UPDATE, CREATE, ALTER, INDEX, DROP ON shop.* TO low@'{host}'"),
+        ];
+        rig.target.execute(&[&sql[0], &sql[1]]).await;
+    }
+    let report = plan.fails_with(&[codes::CHECK_PRIVILEGE]).await;
+    assert!(report.text.contains("GRANT DELETE ON `shop`.* TO 'low'@"), "{}", report.text);
+    for host in ["localhost", "%"] {
+        rig.target.execute(&[&format!("GRANT DELETE ON shop.* TO low@'{host}'")]).await;
+    }
+    assert_eq!(plan.check().await.text, "pre-check is passed. ");
+}
+
+async fn tables_that_cannot_roll_back(rig: &Rig) {
+    rig.source.execute(&["CREATE TABLE shop.old (id INT PRIMARY KEY) ENGINE=MyISAM"]).await;
+    let report = rig.plan("all", LIST).fails_with(&[codes::TABLE_NOT_TRANSACTIONAL]).await;
+    assert!(report.text.contains("`shop`.`old`"), "{}", report.text);
+    rig.target
+        .execute(&["CREATE DATABASE shop", "CREATE TABLE shop.old (id INT PRIMARY KEY) ENGINE=InnoDB"])
+        .await;
+    assert!(rig.plan("all", LIST).check().await.passed);
+    rig.target.execute(&["CREATE TABLE shop.orders (id INT PRIMARY KEY, n INT) ENGINE=MyISAM"]).await;
+    let mut plan = rig.plan("incremental", LIST);
+    plan.subtask.ignore_checking_items = vec!["table_schema".into(), "target_privilege".into()];
+    let report = plan.fails_with(&[codes::TABLE_NOT_TRANSACTIONAL]).await;
+    assert!(report.text.contains("ALTER TABLE `shop`.`orders` ENGINE=InnoDB"), "{}", report.text);
+    rig.target.execute(&["DROP DATABASE shop"]).await;
+    rig.source.execute(&["DROP TABLE shop.old"]).await;
+}
+
+async fn start_positions(rig: &Rig) {
+    let mysql = rig.source.kind == Kind::Mysql;
+    let status = if mysql { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" };
+    let row = rig.source.query(status).await;
+    let (file, pos) = (row[0][0].clone().unwrap(), row[0][1].clone().unwrap());
+    let meta =
+        |file: &str, pos: &str| format!("    meta: {{binlog-name: {file}, binlog-pos: {pos}}}\n{LIST}");
+    assert!(rig.plan("incremental", &meta(&file, &pos)).check().await.passed);
+    let beyond = (pos.parse::<u64>().unwrap() + 100_000).to_string();
+    for bad in [meta("bin.000999", "4"), meta(&file, &beyond), meta("nonsense", "4")] {
+        rig.plan("incremental", &bad).fails_with(&[codes::BINLOG_PURGED]).await;
+    }
+    let report =
+        rig.plan("incremental", &meta(&file, &(pos.parse::<u64>().unwrap() - 7).to_string())).check().await;
+    assert!(!report.passed, "a position inside of an event: {}", report.text);
+
+    rig.source
+        .execute(&["FLUSH BINARY LOGS", "INSERT INTO shop.orders VALUES (1, 1)", "FLUSH BINARY LOGS"])
+        .await;
+    let last = rig.source.query(status).await[0][0].clone().unwrap();
+    // A reader of a moment ago may still hold the old file.
+    for _ in 0..100 {
+        rig.source.execute(&[&format!("PURGE BINARY LOGS TO '{last}'")]).await;
+        if rig.source.query("SHOW BINARY LOGS").await.len() == 1 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let report = rig.plan("incremental", &meta(&file, "4")).fails_with(&[codes::BINLOG_PURGED]).await;
+    assert!(report.text.contains(&format!("({file}, 4)")), "{}", report.text);
+    let set = if mysql { "00000000-0000-0000-0000-00000000abcd:1" } else { "0-99-1" };
+    let mut plan = rig.plan("incremental", &format!("    meta: {{binlog-gtid: '{set}'}}\n{LIST}"));
+    plan.source.enable_gtid = true;
+    plan.fails_with(&[codes::BINLOG_PURGED]).await;
+    let mut plan = rig.plan("incremental", &format!("    meta: {{binlog-gtid: 'nonsense'}}\n{LIST}"));
+    plan.source.enable_gtid = true;
+    plan.fails_with(&[codes::CHECK_START_POSITION]).await;
+}
+
+async fn bad_input(from: Kind, to: Kind) {
+    let rig = Rig::new(from, &[], to).await;
+    rig.source.execute(&SCHEMA).await;
+    let before = rig.target.query("SHOW DATABASES").await;
+    unreachable_and_wrong_password(&rig).await;
+    settings_of_the_source(&rig).await;
+    grants_of_the_source(&rig).await;
+    grants_of_the_target(&rig).await;
+    tables_that_cannot_roll_back(&rig).await;
+    start_positions(&rig).await;
+    assert_eq!(rig.target.query("SHOW DATABASES").await, before, "a check leaves nothing behind");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_input_has_coded_errors_from_mysql_to_mysql() {
+    bad_input(Kind::Mysql, Kind::Mysql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_input_has_coded_errors_from_mariadb_to_mariadb() {
+    bad_input(Kind::Mariadb, Kind::Mariadb).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_without_binlog_or_gtids_is_refused() {
+    let rig = Rig::new(Kind::Mariadb, &["--skip-log-bin"], Kind::Mariadb).await;
+    rig.source.execute(&SCHEMA).await;
+    rig.plan("all", LIST).fails_with(&[codes::CHECK_BINLOG_OFF]).await;
+    let rig = Rig::new(Kind::Mysql, &["--gtid-mode=OFF"], Kind::Mariadb).await;
+    rig.source.execute(&SCHEMA).await;
+    let mut plan = rig.plan("all", LIST);
+    assert!(plan.check().await.passed);
+    plan.source.enable_gtid = true;
+    let report = plan.fails_with(&[codes::SOURCE_CHECK_GTID]).await;
+    assert!(report.text.contains("has GTID_MODE = OFF instead of ON"), "{}", report.text);
+    assert_eq!(probe_source(&plan.source).await.unwrap_err().code, codes::SOURCE_CHECK_GTID);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_the_other_flavor_cannot_hold_are_named() {
+    let rig = Rig::new(Kind::Mariadb, &[], Kind::Mysql).await;
+    rig.source
+        .execute(&[
+            "CREATE DATABASE shop",
+            "CREATE TABLE shop.u (id UUID PRIMARY KEY)",
+            "CREATE SEQUENCE shop.s",
+        ])
+        .await;
+    let report = rig.plan("all", LIST).fails_with(&[codes::DIALECT_NOT_IN_TARGET]).await;
+    assert!(report.text.contains("column `id` of type UUID"), "{}", report.text);
+    assert!(report.notes.iter().any(|n| n.contains("sequence `shop`.`s`")), "{:?}", report.notes);
+    // Two routes that match one table, and two targets that differ by case only.
+    let routes = "    block-allow-list: b\n    route-rules: [r1, r2]\nblock-allow-list: {b: {do-dbs: [shop]}}\nroutes:\n  \
+                  r1: {schema-pattern: shop, table-pattern: u, target-schema: x}\n  \
+                  r2: {schema-pattern: 'sh*', table-pattern: 'u*', target-schema: y}\n";
+    let report = rig.plan("all", routes).check().await;
+    assert_eq!(report.error.unwrap().code, codes::TASK_CHECK_GEN_TABLE_ROUTER);
+}
