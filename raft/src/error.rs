@@ -68,20 +68,8 @@ impl RaftNodeError {
 
 /// Our own codes of the control plane.
 pub mod codes {
-    /// The cluster does not take this node.
-    pub const NODE_REFUSED: u32 = 61001;
-    /// A command timed out after it was sent.
-    pub const OUTCOME_UNKNOWN: u32 = 61002;
-    /// The command exceeds the size of a log entry.
-    pub const COMMAND_TOO_LARGE: u32 = 61003;
-    /// Storage failure or shutdown.
-    pub const CONTROL_STOPPED: u32 = 61004;
-    /// A message between nodes was refused.
-    pub const BAD_RPC: u32 = 61005;
-    /// The object changed after the decision was made.
-    pub const CHANGED_MEANWHILE: u32 = 61006;
-    /// A request id was used again for another command.
-    pub const REQUEST_ID_REUSED: u32 = 61007;
-    /// The command makes no sense (empty name, text too long).
-    pub const INVALID_COMMAND: u32 = 61008;
+    pub use dmnode_model::codes::{
+        BAD_RPC, CHANGED_MEANWHILE, COMMAND_TOO_LARGE, CONTROL_STOPPED, INVALID_COMMAND, NODE_REFUSED,
+        OUTCOME_UNKNOWN, REQUEST_ID_REUSED,
+    };
 }

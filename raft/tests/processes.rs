@@ -1,7 +1,7 @@
 //! Three real processes over HTTP, killed with SIGKILL one after the other while commands go in: whatever was
 //! acknowledged is on every node in the end.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};

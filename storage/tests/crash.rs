@@ -1,7 +1,7 @@
 //! A child process writes log, vote and snapshots and is killed at random moments; what it acknowledged must be
 //! there when it comes up again. One directory lives through all the kills.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;

@@ -260,6 +260,14 @@ codes! {
     60320 COPY_SNAPSHOT_UNSTABLE "CopySnapshotUnstable" "full-copy" Upstream Medium Retry "tables are created, altered or dropped too often for a snapshot; the copy is tried again by itself";
     60322 COPY_META "CopyMeta" "full-copy" Downstream High WaitForOperator "the rows of the copy's plan were changed by hand or by a newer version; restore them, or start with --remove-meta";
     60323 COPY_MODE_UNSUPPORTED "CopyModeUnsupported" "full-copy" Internal Medium WaitForOperator "use task-mode full, incremental or all";
+    61001 NODE_REFUSED "NodeRefused" "cluster" Internal High WaitForOperator "the message names the possible reasons and the commands";
+    61002 OUTCOME_UNKNOWN "OutcomeUnknown" "cluster" Internal Medium Retry "repeat the command under the same request id: it is applied once and the answer tells";
+    61003 COMMAND_TOO_LARGE "CommandTooLarge" "cluster" Internal Medium WaitForOperator "make the configuration smaller";
+    61004 CONTROL_STOPPED "ControlStopped" "cluster" Internal High Retry "look into the log of the node and start it again; other nodes go on";
+    61005 BAD_RPC "BadRPC" "cluster" Internal Medium Retry "check that all nodes run versions that fit together and that the addresses are right";
+    61006 CHANGED_MEANWHILE "ChangedMeanwhile" "cluster" Internal Medium Retry "look at the present state and decide again";
+    61007 REQUEST_ID_REUSED "RequestIDReused" "cluster" Internal Medium Fatal "use a fresh request id for every command";
+    61008 INVALID_COMMAND "InvalidCommand" "cluster" Internal Medium Fatal "";
     63001 DIALECT_NOT_IN_TARGET "DialectNotInTarget" "schema" Upstream High WaitForOperator "create the object in the target by hand, or leave it out with the block-allow-list";
     66001 CHECK_PRIVILEGE "CheckPrivilege" "task-check" NotSet High WaitForOperator "grant the privilege";
     66002 CHECK_BINLOG_OFF "CheckBinlogOff" "task-check" Upstream High WaitForOperator "start the source with log_bin";

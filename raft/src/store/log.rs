@@ -49,13 +49,13 @@ impl Log {
             .await
             .map_err(|err| failure(ErrorSubject::Logs, ErrorVerb::Read, &err))?
             .map_err(|err| failure(ErrorSubject::Logs, ErrorVerb::Read, &err))?;
-        records
-            .iter()
-            .map(|record| {
-                let subject = ErrorSubject::LogIndex(record.position.index);
-                codec::decode(&record.bytes).map_err(|err| failure(subject, ErrorVerb::Read, &err))
-            })
-            .collect()
+        let mut entries = Vec::with_capacity(records.len());
+        for record in &records {
+            let subject = ErrorSubject::LogIndex(record.position.index);
+            entries
+                .push(codec::decode(&record.bytes).map_err(|err| failure(subject, ErrorVerb::Read, &err))?);
+        }
+        Ok(entries)
     }
 }
 
