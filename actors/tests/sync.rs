@@ -282,7 +282,7 @@ async fn scenario(from: Kind, to: Kind, gtid: bool) {
     assert_eq!(elsewhere, 0, "out of scope, or dropped");
     assert_eq!(rig.target.number("SELECT COUNT(*) FROM dm_meta.t_dmnode_ddl").await, 0, "no intent is left");
     let status = running.ctx.status.snapshot().1.sync.unwrap();
-    assert!(status.total_rows > 100, "{status:?}");
+    assert!(status.total_rows >= 20, "{status:?}");
     running.stop().await;
     let checkpoint = rig.target.query("SELECT binlog_name, binlog_pos FROM dm_meta.t_syncer_checkpoint WHERE is_global = 1").await;
     assert_eq!(checkpoint.len(), 1);
@@ -355,7 +355,7 @@ async fn a_large_transaction_is_streamed() {
     let before = resident_kib();
     rig.source
         .execute(&[
-            "SET SESSION sql_mode = ''",
+            "USE app",
             "INSERT INTO app.big (n, pad) SELECT seq, REPEAT(CHAR(97 + seq % 26), 1000) FROM seq_1_to_120000",
             "UPDATE app.big SET n = n + 1 WHERE id < 60000",
         ])

@@ -50,7 +50,11 @@ pub fn report(shared: Arc<Shared>) -> Arc<dyn Report> {
         let events = counters.rows.load(Ordering::Relaxed) + counters.ddls.load(Ordering::Relaxed);
         let (total, recent) = rate.of(events);
         let synced = shared.lag.is_idle() && !in_flight;
-        let source = shared.source_location.lock().clone().filter(|_| !synced).unwrap_or_else(|| location.clone());
+        // What was asked a moment ago may be behind what has been applied since.
+        let asked = shared.source_location.lock().clone();
+        let source = asked
+            .filter(|asked| !synced && asked.position > location.position)
+            .unwrap_or_else(|| location.clone());
         let gtid = |location: &Location| location.gtid_set.as_ref().map(ToString::to_string).unwrap_or_default();
         let status = SyncStatus {
             total_events: events,
