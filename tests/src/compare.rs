@@ -149,7 +149,7 @@ async fn rows(
             }
         })
         .collect();
-    let sql = format!("SELECT {} FROM `{schema}`.`{table}`", selected.join(", "));
+    let sql = format!("SELECT {} FROM `{schema}`.`{}`", selected.join(", "), table.replace('`', "``"));
     let mut connection = server.root().await?;
     let mut result = connection.query_iter(sql).await?;
     let mut lines = Vec::new();
