@@ -10,7 +10,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 #[command(
     name = "dmnode ctl",
     about = "Control a dmnode cluster",
-    long_about = "Control a dmnode cluster. Any node takes any command.\n\nExit codes: 0 done, 1 refused, 2 wrong usage, 3 no node reachable or outcome unknown, 4 done but something is unhealthy or different.",
+    after_help = "Any node takes any command.\nExit codes: 0 done, 1 refused, 2 wrong usage, 3 no node reachable or outcome unknown, 4 done but something is unhealthy or different.",
     disable_version_flag = true,
     arg_required_else_help = true
 )]

@@ -154,7 +154,9 @@ impl Session {
             let check = text(body, "checkResult");
             let mut out = tables::workers(body);
             if !check.is_empty() {
-                out = format!("{}\n{out}", tables::check(check));
+                let is_only_check = text(body, "msg").is_empty() && list(body, "sources").is_empty();
+                let shown = tables::check(check);
+                out = if is_only_check { shown } else { format!("{shown}\n{out}") };
             }
             out
         })

@@ -148,13 +148,13 @@ fn restarts(name: &str, subtask: &Value) -> Option<String> {
     let count = |field| number(restarts, field).unwrap_or_default();
     let (panics, errors, hangs) = (count("panics"), count("errors"), count("hangs"));
     (panics + errors + hangs > 0).then(|| {
+        let mut line = format!("{name}: restarted after {panics} panics, {errors} errors, {hangs} hangs");
         let cause = text(&subtask["dmnode"], "lastRestartCause");
-        styled(
-            WARN,
-            &format!(
-                "{name}: restarted after {panics} panics, {errors} errors, {hangs} hangs; last: {cause}"
-            ),
-        )
+        // The error that stopped it is shown in full above.
+        if !cause.is_empty() && !has_errors(&subtask["result"]) {
+            line.push_str(&format!("; last: {cause}"));
+        }
+        styled(WARN, &line)
     })
 }
 

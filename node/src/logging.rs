@@ -47,7 +47,9 @@ fn filter(level: &str) -> EnvFilter {
         "dmnode_schema",
         "dmnode_model",
     ];
-    let mut directives = vec![libraries.to_owned(), "openraft=error".to_owned()];
+    let mut directives = vec![libraries.to_owned()];
+    // It reports every failed message to a node that is down, several a second; our own side reports the outage once.
+    directives.extend(["openraft=error", "openraft::replication=off"].map(str::to_owned));
     directives.extend(ours.iter().map(|name| format!("{name}={level}")));
     EnvFilter::new(directives.join(","))
 }

@@ -114,7 +114,7 @@ fn bad_json(err: actix_web::error::JsonPayloadError, _: &HttpRequest) -> actix_w
 }
 
 /// The client's request id, or a new one for a client that has none.
-fn request_id(request: &HttpRequest) -> Result<String, HttpResponse> {
+fn request_id(request: &HttpRequest) -> Result<String, Box<HttpResponse>> {
     let Some(value) = request.headers().get(REQUEST_ID_HEADER) else { return Ok(Uuid::new_v4().to_string()) };
     match value.to_str().map(str::trim) {
         Ok(id)
@@ -179,7 +179,7 @@ macro_rules! change {
         async fn $name(control: Data<Control>, http: HttpRequest, body: Json<$request>) -> HttpResponse {
             let id = match request_id(&http) {
                 Ok(id) => id,
-                Err(response) => return response,
+                Err(response) => return *response,
             };
             let inner = Arc::clone(&control);
             run(&control, async move { inner.$name(&id, &body).await }).await

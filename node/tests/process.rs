@@ -1,5 +1,8 @@
 //! The binary as a process: a node of one, the control tool against it, bad settings, the clean stop.
 
+// Helpers outside of test functions fail the test in the same way.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::io::Read;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dmnode_actors::diff::{DiffParams, run};
 use dmnode_model::api::{DiffEvent, DiffRequest, DiffSummary};
 use dmnode_model::codes;
 use dmnode_model::config::TaskConfig;
@@ -16,6 +17,7 @@ use dmnode_raft::{RaftNodeError, State};
 use futures_util::Stream;
 use futures_util::stream;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::check::{Plan, plan};
 use super::status::no_such_task;
@@ -83,6 +85,6 @@ async fn compare(
     request: &DiffRequest,
     events: mpsc::Sender<DiffEvent>,
 ) -> Result<DiffSummary, CodedError> {
-    let _ = (planned?, request, events);
-    Err(CodedError::new(codes::INTERNAL, "the comparison is not built in yet"))
+    let params = DiffParams::new(planned?.subtasks, request);
+    run(params, events, CancellationToken::new()).await
 }

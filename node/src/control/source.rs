@@ -135,10 +135,10 @@ impl Control {
         let mut last = index;
         for (position, candidate) in candidates.iter().enumerate() {
             let step = format!("update-{position}");
-            if earlier_reply(&state, request_id, &step).is_none() {
-                if let Some(msg) = cannot_update(&state, &candidate.id) {
-                    return Ok(refused(last, partly(position, &candidates, msg)));
-                }
+            if earlier_reply(&state, request_id, &step).is_none()
+                && let Some(msg) = cannot_update(&state, &candidate.id)
+            {
+                return Ok(refused(last, partly(position, &candidates, msg)));
             }
             let version = state.sources.get(&candidate.id).map_or(0, |entry| entry.version);
             let kind = CommandKind::PutSource {
@@ -215,8 +215,12 @@ impl Control {
         let key = self.settings.secret_key.as_ref();
         let mut candidates: Vec<Candidate> = Vec::new();
         let mut warnings = Vec::new();
-        for text in &request.config {
-            let parsed = SourceConfig::from_yaml(text, key)?;
+        let count = request.config.len();
+        for (position, text) in request.config.iter().enumerate() {
+            let parsed = SourceConfig::from_yaml(text, key).map_err(|err| match count {
+                1 => err,
+                _ => err.annotate(format!("file {} of {count}", position + 1)),
+            })?;
             let id = parsed.value.source_id.clone();
             if candidates.iter().any(|one| one.id == id) {
                 let text = format!("source config with ID {id} already exists");
