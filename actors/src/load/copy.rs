@@ -423,7 +423,14 @@ fn without_values(text: &str) -> String {
     let mut rest = text;
     while let Some(start) = rest.find('\'') {
         let (before, quoted) = rest.split_at(start);
-        let named = ["column ", "key ", "field ", "table "].iter().any(|word| before.ends_with(word));
+        if before.ends_with(char::is_alphanumeric) {
+            // An apostrophe.
+            out.push_str(before);
+            out.push('\'');
+            rest = &quoted[1..];
+            continue;
+        }
+        let named = ["column ", "key ", "Field ", "field ", "Column ", "table "].iter().any(|word| before.ends_with(word));
         out.push_str(before);
         let inner = &quoted[1..];
         if named {
@@ -453,6 +460,7 @@ mod tests {
     fn values_are_cut_from_the_servers_sentences() {
         for (text, want) in [
             ("Duplicate entry 'o'hara-1' for key 't.PRIMARY'", "Duplicate entry (value) for key 't.PRIMARY'"),
+            ("Field 'w' doesn't have a default value", "Field 'w' doesn't have a default value"),
             ("Data truncated for column 'c' at row 3", "Data truncated for column 'c' at row 3"),
             (
                 "Incorrect string value: '\\xF0\\x9F' for column 'c' at row 1",

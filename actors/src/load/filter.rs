@@ -163,3 +163,66 @@ fn reaches(location: &Location, other: &Location) -> bool {
         _ => location.position >= other.position,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dmnode_model::gtid::GtidSet;
+
+    fn at(pos: u64, gtid: Option<&str>) -> Location {
+        let gtid_set = gtid.map(|text| GtidSet::parse(Flavor::Mariadb, text).unwrap());
+        Location { position: BinlogPosition::new("bin.000001", pos), gtid_set }
+    }
+
+    fn filter(ranges: &[(Option<i128>, Option<i128>, u64, Option<&str>)]) -> (ChunkFilter, TableName) {
+        let ranges = ranges
+            .iter()
+            .map(|(lower, upper, pos, gtid)| CopiedRange { lower: *lower, upper: *upper, location: at(*pos, *gtid) })
+            .collect();
+        let name = TableName::new("a", "t");
+        let table = CopiedTable { key_column: Some("id".into()), ranges };
+        (ChunkFilter::new(HashMap::from([(name.clone(), table)])), name)
+    }
+
+    #[test]
+    fn each_range_answers_for_its_own_keys() {
+        let ranges = [(None, Some(-5), 100, None), (Some(-5), Some(10), 300, None), (Some(10), None, 200, None)];
+        let (filter, table) = filter(&ranges);
+        let end = |pos| BinlogPosition::new("bin.000001", pos);
+        for (key, pos, copied) in [
+            (-6, 100, true),
+            (-6, 101, false),
+            (-5, 101, true),
+            (9, 300, true),
+            (9, 301, false),
+            (10, 200, true),
+            (10, 201, false),
+            (i128::from(u64::MAX), 201, false),
+            (i128::from(i64::MIN), 100, true),
+        ] {
+            assert_eq!(filter.row_is_copied(&table, Some(key), &end(pos), None), Ok(copied), "{key} {pos}");
+        }
+        assert_eq!(filter.ddl_is_copied(&table, &end(100), None), DdlCopied::Yes);
+        assert_eq!(filter.ddl_is_copied(&table, &end(150), None), DdlCopied::Mixed);
+        assert_eq!(filter.ddl_is_copied(&table, &end(301), None), DdlCopied::No);
+        assert_eq!(filter.row_is_copied(&table, None, &end(100), None), Ok(true));
+        let unknown = filter.row_is_copied(&table, None, &end(150), None).unwrap_err();
+        assert_eq!(unknown.code, codes::COPY_RANGE_UNKNOWN);
+        assert_eq!((filter.min_location(), filter.max_location()), (Some(&at(100, None)), Some(&at(300, None))));
+        assert!(!filter.is_uniform());
+        assert!(!filter.is_passed(&at(299, None)) && filter.is_passed(&at(300, None)));
+        let other = TableName::new("a", "other");
+        assert_eq!(filter.row_is_copied(&other, Some(1), &end(4), None), Ok(false));
+    }
+
+    #[test]
+    fn gtids_decide_where_both_sides_have_them() {
+        let (filter, table) = filter(&[(None, None, 100, Some("0-1-5")), (Some(0), None, 900, Some("0-1-9"))]);
+        let gtid = |text| Gtid::parse(Flavor::Mariadb, text).unwrap();
+        let end = BinlogPosition::new("bin.000001", 500);
+        // The position would say no.
+        assert_eq!(filter.row_is_copied(&table, Some(-1), &end, Some(&gtid("0-1-5"))), Ok(true));
+        assert_eq!(filter.row_is_copied(&table, Some(-1), &end, Some(&gtid("0-1-6"))), Ok(false));
+        assert_eq!(filter.row_is_copied(&table, Some(1), &end, Some(&gtid("0-1-9"))), Ok(true));
+    }
+}

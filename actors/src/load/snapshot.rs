@@ -85,6 +85,13 @@ impl SourceReader {
         ] {
             conn.execute(sql).await.map_err(|err| source_error(&err))?;
         }
+        if self.server.flavor == Flavor::Mariadb {
+            // While a session could write to the binlog, MariaDB keeps its metadata locks over ROLLBACK TO SAVEPOINT.
+            // Without the privilege a DDL waits until the copy is done with the tables it has begun.
+            if let Err(error) = conn.execute("SET SESSION sql_log_bin = 0").await {
+                tracing::info!(error = %error, "DDL in the source may have to wait for the copy: BINLOG ADMIN is missing");
+            }
+        }
         Ok(conn)
     }
 

@@ -293,11 +293,6 @@ impl Child {
         &self.last_cause
     }
 
-    /// Is a generation alive?
-    pub fn is_busy(&self) -> bool {
-        matches!(self.state, State::Running { .. } | State::Cancelling { .. })
-    }
-
     fn start(&mut self, token: u64, now: Instant) -> Vec<Effect> {
         if token != self.token {
             self.failures = 0;

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "not every test binary uses everything")]
 
+pub mod rig;
+
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -40,14 +42,22 @@ fn mysqld() -> PathBuf {
     let tree = std::env::var_os("DMNODE_MYSQL_TREE")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/mysql"), PathBuf::from);
     let program = tree.join("bin/mysqld");
-    assert!(program.is_file(), "no MySQL at {}; run scripts/fetch-mysql, or set DMNODE_MYSQL_TREE", tree.display());
+    assert!(
+        program.is_file(),
+        "no MySQL at {}; run scripts/fetch-mysql, or set DMNODE_MYSQL_TREE",
+        tree.display()
+    );
     program
 }
 
 fn template(kind: Kind) -> PathBuf {
     static MAKING: Mutex<()> = Mutex::new(());
     let _turn = MAKING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("template-{}-{}", kind.name(), std::process::id()));
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!(
+        "template-{}-{}",
+        kind.name(),
+        std::process::id()
+    ));
     if dir.exists() {
         return dir;
     }
@@ -72,9 +82,11 @@ fn template(kind: Kind) -> PathBuf {
 impl Server {
     pub async fn start(kind: Kind, arguments: &[&str]) -> Self {
         let template = template(kind);
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{}", kind.name(), uuid::Uuid::new_v4()));
+        let dir =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{}", kind.name(), uuid::Uuid::new_v4()));
         std::fs::create_dir_all(dir.join("tmp")).unwrap();
-        let copied = Command::new("cp").args(["-a", "--reflink=auto"]).arg(template).arg(dir.join("data")).status();
+        let copied =
+            Command::new("cp").args(["-a", "--reflink=auto"]).arg(template).arg(dir.join("data")).status();
         assert!(copied.unwrap().success());
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut command = match kind {
@@ -85,7 +97,12 @@ impl Server {
             }
             Kind::Mariadb => {
                 let mut command = Command::new("mariadbd");
-                command.args(["--no-defaults", "--user=root", "--binlog-format=ROW", "--character-set-server=utf8mb4"]);
+                command.args([
+                    "--no-defaults",
+                    "--user=root",
+                    "--binlog-format=ROW",
+                    "--character-set-server=utf8mb4",
+                ]);
                 command
             }
         };
@@ -110,7 +127,12 @@ impl Server {
         let deadline = Instant::now() + Duration::from_secs(90);
         while server.try_connect("utf8mb4").await.is_err() {
             let ended = server.process.try_wait().unwrap();
-            assert!(ended.is_none() && Instant::now() < deadline, "{} did not start: {}", kind.name(), server.log());
+            assert!(
+                ended.is_none() && Instant::now() < deadline,
+                "{} did not start: {}",
+                kind.name(),
+                server.log()
+            );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         server

@@ -1,0 +1,211 @@
+//! The full copy when the source changes under it, and what it refuses.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use dmnode_actors::load::{self, DdlCopied, Loaded};
+use dmnode_model::{BinlogPosition, TableName, codes};
+use support::rig::Rig;
+use support::{Kind, Server};
+
+/// `n` small tables and a big one.
+async fn fill(server: &Server) {
+    server
+        .execute(&[
+            "CREATE DATABASE shop",
+            "CREATE TABLE shop.big (id INT PRIMARY KEY AUTO_INCREMENT, n INT, s VARCHAR(100) NOT NULL)",
+            "CREATE TABLE shop.small (id INT PRIMARY KEY)",
+            "INSERT INTO shop.small VALUES (1), (2)",
+            "INSERT INTO shop.big (n, s) VALUES (1, 'x')",
+        ])
+        .await;
+    for _ in 0..17 {
+        server.execute(&["INSERT INTO shop.big (n, s) SELECT id, CONCAT('row ', RAND()) FROM shop.big"]).await;
+    }
+    server.execute(&["CREATE TABLE shop.twin LIKE shop.big", "ANALYZE TABLE shop.big"]).await;
+    server.execute(&["INSERT INTO shop.twin SELECT id, -n, 'twin' FROM shop.big LIMIT 1000"]).await;
+}
+
+/// Runs `ddl` when a few chunks are done; the generation that meets it must say so, the next ones must end well.
+async fn changed_under_way(kind: Kind, ddl: &[&str]) -> Rig {
+    let rig = Rig::new(kind, kind).await;
+    fill(&rig.source).await;
+    let unit = tokio::spawn(load::run(rig.context(1), rig.spec()));
+    let limit = Instant::now() + Duration::from_secs(60);
+    while rig.done_chunks().await < 4 {
+        assert!(Instant::now() < limit, "no chunk in a minute");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    rig.source.execute(ddl).await;
+    let first = unit.await.unwrap();
+    let error = first.expect_err("the first generation must notice");
+    assert_eq!(error.code, codes::COPY_SNAPSHOT_UNSTABLE, "{error}");
+    for _ in 0..5 {
+        match rig.load(1).await {
+            Ok(Loaded::Complete { .. }) => return rig,
+            Ok(Loaded::Cancelled) => panic!("nobody cancelled"),
+            Err(error) => assert_eq!(error.code, codes::COPY_SNAPSHOT_UNSTABLE, "{error}"),
+        }
+    }
+    panic!("the copy does not end");
+}
+
+fn late(rig_filter: &dmnode_actors::load::ChunkFilter) -> BinlogPosition {
+    BinlogPosition::new(rig_filter.max_location().unwrap().position.file.clone(), u64::MAX)
+}
+
+async fn an_alter_restarts_the_table(kind: Kind) {
+    let rig = changed_under_way(kind, &["ALTER TABLE shop.big ADD COLUMN extra INT NOT NULL DEFAULT 5"]).await;
+    rig.assert_equal(&[("shop", "big", "shop", "big"), ("shop", "small", "shop", "small"), ("shop", "twin", "shop", "twin")]).await;
+    let filter = rig.filter().await.unwrap();
+    let big = TableName::new("shop", "big");
+    let max = filter.max_location().unwrap().position.clone();
+    assert_eq!(filter.ddl_is_copied(&big, &max, None), DdlCopied::Yes, "all chunks are as new as the newest");
+    assert_eq!(filter.ddl_is_copied(&big, &late(&filter), None), DdlCopied::No);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_alter_in_the_middle_restarts_the_table_mysql() {
+    an_alter_restarts_the_table(Kind::Mysql).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_alter_in_the_middle_restarts_the_table_mariadb() {
+    an_alter_restarts_the_table(Kind::Mariadb).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn tables_of_equal_definition_that_are_swapped_are_told_apart() {
+    for kind in [Kind::Mariadb, Kind::Mysql] {
+        let swap = ["RENAME TABLE shop.big TO shop.old, shop.twin TO shop.big"];
+        let rig = changed_under_way(kind, &swap).await;
+        rig.assert_equal(&[("shop", "big", "shop", "big"), ("shop", "old", "shop", "old")]).await;
+        let filter = rig.filter().await.unwrap();
+        let max = filter.max_location().unwrap().position.clone();
+        for table in ["big", "old", "twin"] {
+            assert_eq!(filter.ddl_is_copied(&TableName::new("shop", table), &max, None), DdlCopied::Yes, "{table}");
+        }
+        assert_eq!(rig.target.number("SELECT COUNT(*) FROM information_schema.tables WHERE table_name = 'twin'").await, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_dropped_table_leaves_only_its_history() {
+    let rig = changed_under_way(Kind::Mariadb, &["DROP TABLE shop.big", "CREATE TABLE shop.fresh (id INT PRIMARY KEY)"]).await;
+    let filter = rig.filter().await.unwrap();
+    let max = filter.max_location().unwrap().position.clone();
+    assert_eq!(filter.ddl_is_copied(&TableName::new("shop", "big"), &max, None), DdlCopied::Yes);
+    assert_eq!(filter.row_is_copied(&TableName::new("shop", "big"), Some(5), &max, None), Ok(true));
+    assert_eq!(rig.target.number("SELECT COUNT(*) FROM information_schema.tables WHERE table_name = 'big'").await, 0);
+    assert_eq!(rig.target.number("SELECT COUNT(*) FROM information_schema.tables WHERE table_name = 'fresh'").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_changed_table_whose_target_is_not_ours_stops_the_copy() {
+    let rig = Rig::new(Kind::Mariadb, Kind::Mariadb).await;
+    fill(&rig.source).await;
+    rig.target
+        .execute(&[
+            "CREATE DATABASE shop",
+            "CREATE TABLE shop.big (id INT PRIMARY KEY AUTO_INCREMENT, n INT, s VARCHAR(100) NOT NULL, extra INT NULL)",
+        ])
+        .await;
+    let unit = tokio::spawn(load::run(rig.context(1), rig.spec()));
+    while rig.done_chunks().await < 4 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    rig.source.execute(&["ALTER TABLE shop.big ADD COLUMN extra INT NOT NULL DEFAULT 5"]).await;
+    assert_eq!(unit.await.unwrap().unwrap_err().code, codes::COPY_SNAPSHOT_UNSTABLE);
+    let error = rig.load(1).await.unwrap_err();
+    assert_eq!(error.code, codes::COPY_TABLE_CHANGED, "{error}");
+    assert!(error.to_string().contains("`shop`.`big`"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_cannot_be_copied_is_refused_by_name() {
+    let rig = Rig::new(Kind::Mariadb, Kind::Mariadb).await;
+    rig.source.execute(&["CREATE DATABASE shop", "CREATE TABLE shop.t (id INT PRIMARY KEY, v VARCHAR(20))"]).await;
+    rig.source.execute(&["INSERT INTO shop.t VALUES (1, 'cAnary'), (2, 'b')"]).await;
+    rig.target.execute(&["CREATE DATABASE shop"]).await;
+    let cases = [
+        ("CREATE TABLE shop.t (id INT PRIMARY KEY, v VARCHAR(20)) ENGINE=MyISAM", codes::TABLE_NOT_TRANSACTIONAL, "`shop`.`t`"),
+        ("CREATE TABLE shop.t (id INT PRIMARY KEY)", codes::COPY_TARGET_MISMATCH, "`v`"),
+        ("CREATE TABLE shop.t (id INT PRIMARY KEY, v VARCHAR(2))", codes::COPY_ROWS_REFUSED, "column 'v'"),
+        ("CREATE TABLE shop.t (id INT PRIMARY KEY, v INT)", codes::COPY_ROWS_REFUSED, "column"),
+        ("CREATE TABLE shop.t (id INT PRIMARY KEY, v VARCHAR(20), w INT NOT NULL)", codes::COPY_ROWS_REFUSED, "'w'"),
+        ("CREATE TABLE shop.t (id INT PRIMARY KEY, v VARCHAR(20)) SELECT 1 AS id, 'cAnary' AS v", codes::COPY_DUPLICATE, "PRIMARY"),
+    ];
+    for local_infile in [1, 0] {
+        rig.target.execute(&[&format!("SET GLOBAL local_infile = {local_infile}")]).await;
+        for (sql, code, named) in cases {
+            rig.target.execute(&["DROP DATABASE IF EXISTS dm_meta", "DROP TABLE IF EXISTS shop.t", sql]).await;
+            let before = rig.target.number("SELECT COUNT(*) FROM shop.t").await;
+            let error = rig.load(1).await.expect_err(sql);
+            assert_eq!(error.code, code, "{sql}: {error}");
+            assert!(error.to_string().contains(named), "{sql}: {error}");
+            assert!(!error.to_string().contains("cAnary"), "{sql}: a value in {error}");
+            assert_eq!(rig.target.number("SELECT COUNT(*) FROM shop.t").await, before, "{sql}: nothing half done");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_source_table_without_snapshots_is_read_under_a_lock() {
+    for kind in [Kind::Mariadb, Kind::Mysql] {
+        let rig = Rig::new(kind, kind).await;
+        let innodb = "CREATE TABLE shop.t (id INT PRIMARY KEY, v VARCHAR(20)) ENGINE=InnoDB";
+        rig.source.execute(&["CREATE DATABASE shop", &innodb.replace("InnoDB", "MyISAM")]).await;
+        rig.source.execute(&["INSERT INTO shop.t VALUES (1, 'a'), (2, 'b')"]).await;
+        rig.target.execute(&["CREATE DATABASE shop", innodb]).await;
+        rig.load(1).await.unwrap_or_else(|error| panic!("{error}"));
+        rig.assert_equal(&[("shop", "t", "shop", "t")]).await;
+        // Nothing is left locked.
+        rig.source.execute(&["INSERT INTO shop.t VALUES (3, 'c')"]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn few_privileges_on_mysql() {
+    let mut rig = Rig::new(Kind::Mysql, Kind::Mysql).await;
+    rig.source
+        .execute(&[
+            "CREATE DATABASE shop",
+            "CREATE TABLE shop.t (id INT PRIMARY KEY)",
+            "INSERT INTO shop.t VALUES (1)",
+            "CREATE USER poor@'%' IDENTIFIED BY 'secret'",
+            "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO poor@'%'",
+            "GRANT SELECT ON shop.* TO poor@'%'",
+        ])
+        .await;
+    rig.source_user = "poor";
+    let error = rig.load(1).await.unwrap_err();
+    assert_eq!(error.code, codes::COPY_SNAPSHOT_REFUSED, "{error}");
+    assert!(error.to_string().contains("RELOAD"), "{error}");
+    rig.source.execute(&["GRANT LOCK TABLES ON shop.* TO poor@'%'"]).await;
+    let loaded = rig.load(2).await.unwrap_or_else(|error| panic!("{error}"));
+    assert!(matches!(loaded, Loaded::Complete { consistent: true, .. }));
+    rig.assert_equal(&[("shop", "t", "shop", "t")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn shards_are_merged_by_routes() {
+    let mut rig = Rig::new(Kind::Mariadb, Kind::Mariadb).await;
+    for shard in 0..3 {
+        rig.source
+            .execute(&[
+                &format!("CREATE DATABASE shop_{shard}"),
+                &format!("CREATE TABLE shop_{shard}.t_{shard} (id INT PRIMARY KEY, v INT, FOREIGN KEY (v) REFERENCES t_{shard} (id))"),
+                &format!("INSERT INTO shop_{shard}.t_{shard} VALUES ({shard}, NULL), ({shard} + 10, {shard})"),
+                &format!("CREATE TABLE shop_{shard}.out_of_scope (id INT PRIMARY KEY)"),
+            ])
+            .await;
+    }
+    rig.instance = "    route-rules: [r]\n    block-allow-list: b\n".into();
+    rig.task = "routes:\n  r:\n    schema-pattern: shop_*\n    table-pattern: t_*\n    target-schema: all\n    target-table: t\n\
+                block-allow-list:\n  b:\n    do-tables:\n    - {db-name: 'shop_*', tbl-name: 't_*'}\n"
+        .into();
+    rig.load(1).await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(rig.target.number("SELECT COUNT(*) FROM `all`.t").await, 6);
+    assert_eq!(rig.target.number("SELECT COUNT(*) FROM information_schema.tables WHERE table_schema LIKE 'shop%'").await, 0);
+}
