@@ -158,9 +158,7 @@ impl Head<'_, '_> {
                 }
                 self.take_punct(')');
             }
-        } else if self.sequence_call() {
-        } else if *depth > 0 && self.own_qualifier(own) {
-        } else {
+        } else if !self.sequence_call() && !(*depth > 0 && self.own_qualifier(own)) {
             self.at += 1;
         }
         Some(())
