@@ -124,12 +124,12 @@ fn request_id(request: &HttpRequest) -> Result<String, Box<HttpResponse>> {
         {
             Ok(id.to_owned())
         }
-        _ => Err(HttpResponse::BadRequest().json(PlainResponse {
-            result: false,
-            msg: format!(
+        _ => {
+            let msg = format!(
                 "{REQUEST_ID_HEADER} is no usable id: up to {REQUEST_ID_BYTES_MAX} visible characters"
-            ),
-        })),
+            );
+            Err(Box::new(HttpResponse::BadRequest().json(PlainResponse { result: false, msg })))
+        }
     }
 }
 
