@@ -11,6 +11,7 @@ use std::io::Write;
 
 use crate::{
     charset,
+    decode::json,
     table::{ColumnInfo, ColumnType},
     value::Value,
 };
@@ -53,6 +54,10 @@ pub fn write_literal(value: &Value, column: &ColumnInfo, out: &mut Vec<u8>) {
             out.push(b'\'');
         }
         Value::Json(text) => write_text(text, "utf8mb4", out),
+        Value::JsonBinary(document) => match json::to_sql(document) {
+            Ok(expression) if column.data_type == ColumnType::Json => out.extend_from_slice(&expression),
+            _ => write_text(&value.json_text().unwrap_or_default(), "utf8mb4", out),
+        },
         Value::Bytes(bytes) => match &column.charset {
             Some(charset) if charset != "binary" => write_text(bytes, charset, out),
             _ => write_hex(bytes, out),
@@ -63,6 +68,7 @@ pub fn write_literal(value: &Value, column: &ColumnInfo, out: &mut Vec<u8>) {
 /// Appends a condition that is true for exactly this value, byte for byte, not only equal by the collation. For
 /// finding rows of tables without a key; an index can be used as far as the type allows.
 pub fn write_exact_match(value: &Value, column: &ColumnInfo, out: &mut Vec<u8>) {
+    let start = out.len();
     if let Value::Set(number) = value
         && *number > i64::MAX as u64
     {
@@ -76,10 +82,23 @@ pub fn write_exact_match(value: &Value, column: &ColumnInfo, out: &mut Vec<u8>) 
     write_ident(&column.name, out);
     match value {
         Value::Null => out.extend_from_slice(b" IS NULL"),
+        Value::JsonBinary(_) if column.data_type == ColumnType::Json => {
+            out.extend_from_slice(b" = ");
+            write_literal(value, column, out);
+        }
         Value::Json(_) if column.data_type == ColumnType::Json => {
             out.extend_from_slice(b" = CAST(");
             write_literal(value, column, out);
             out.extend_from_slice(b" AS JSON)");
+        }
+        // Vectors compare with nothing.
+        Value::Bytes(bytes) if matches!(column.data_type, ColumnType::Vector(_)) => {
+            out.truncate(start);
+            out.extend_from_slice(b"HEX(");
+            write_ident(&column.name, out);
+            out.extend_from_slice(b") = HEX(");
+            write_hex(bytes, out);
+            out.push(b')');
         }
         Value::Bytes(bytes) if column.charset.as_deref().is_some_and(|charset| charset != "binary") => {
             out.extend_from_slice(b" = ");
@@ -89,13 +108,13 @@ pub fn write_exact_match(value: &Value, column: &ColumnInfo, out: &mut Vec<u8>) 
             out.extend_from_slice(b" AS BINARY) = ");
             write_hex(bytes, out);
         }
-        Value::Json(bytes) => {
+        Value::Json(_) | Value::JsonBinary(_) => {
             out.extend_from_slice(b" = ");
             write_literal(value, column, out);
             out.extend_from_slice(b" AND CAST(");
             write_ident(&column.name, out);
             out.extend_from_slice(b" AS BINARY) = ");
-            write_hex(bytes, out);
+            write_hex(&value.json_text().unwrap_or_default(), out);
         }
         value => {
             out.extend_from_slice(b" = ");
@@ -106,7 +125,7 @@ pub fn write_exact_match(value: &Value, column: &ColumnInfo, out: &mut Vec<u8>) 
 
 /// Text in a character set: quoted where the server reads the same characters from our connection's UTF-8, and
 /// as hexadecimal with the character set's name where it would not.
-fn write_text(bytes: &[u8], charset: &str, out: &mut Vec<u8>) {
+pub(crate) fn write_text(bytes: &[u8], charset: &str, out: &mut Vec<u8>) {
     let plain = charset::is_utf8(charset) || (charset::is_ascii_superset(charset) && bytes.is_ascii());
     // Whether a backslash escapes depends on sql_mode.
     if plain && !bytes.contains(&b'\\') {
@@ -128,7 +147,7 @@ fn write_text(bytes: &[u8], charset: &str, out: &mut Vec<u8>) {
     write_hex(bytes, out);
 }
 
-fn write_hex(bytes: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn write_hex(bytes: &[u8], out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     out.reserve(bytes.len() * 2 + 3);
     out.extend_from_slice(b"x'");

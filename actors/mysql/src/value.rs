@@ -50,6 +50,9 @@ pub enum Value {
     Set(u64),
     /// JSON as UTF-8 text.
     Json(Bytes),
+    /// JSON with values whose types its text does not have (decimals, dates, …), in MySQL's binary form.
+    /// [`Value::json_text`] has the text.
+    JsonBinary(Bytes),
 }
 
 impl Value {
@@ -58,11 +61,21 @@ impl Value {
         matches!(self, Self::Null)
     }
 
+    /// A JSON value as the server would print it.
+    pub fn json_text(&self) -> Option<Bytes> {
+        match self {
+            Self::Json(text) => Some(text.clone()),
+            // It was parsed before when the value was made, so it parses.
+            Self::JsonBinary(document) => crate::decode::json::to_text(document).ok().map(|(text, _)| text),
+            _ => None,
+        }
+    }
+
     /// About how many bytes of memory the value keeps alive.
     pub fn memory(&self) -> usize {
         std::mem::size_of::<Self>()
             + match self {
-                Self::Bytes(bytes) | Self::Json(bytes) => bytes.len(),
+                Self::Bytes(bytes) | Self::Json(bytes) | Self::JsonBinary(bytes) => bytes.len(),
                 _ => 0,
             }
     }
@@ -83,7 +96,9 @@ impl PartialEq for Value {
             | (Self::Time(a), Self::Time(b))
             | (Self::DateTime(a), Self::DateTime(b))
             | (Self::Timestamp(a), Self::Timestamp(b)) => a == b,
-            (Self::Bytes(a), Self::Bytes(b)) | (Self::Json(a), Self::Json(b)) => a == b,
+            (Self::Bytes(a), Self::Bytes(b))
+            | (Self::Json(a), Self::Json(b))
+            | (Self::JsonBinary(a), Self::JsonBinary(b)) => a == b,
             (Self::Year(a), Self::Year(b)) | (Self::Enum(a), Self::Enum(b)) => a == b,
             _ => false,
         }
@@ -104,7 +119,7 @@ impl Hash for Value {
             Self::Decimal(v) | Self::Date(v) | Self::Time(v) | Self::DateTime(v) | Self::Timestamp(v) => {
                 v.hash(state)
             }
-            Self::Bytes(v) | Self::Json(v) => v.hash(state),
+            Self::Bytes(v) | Self::Json(v) | Self::JsonBinary(v) => v.hash(state),
             Self::Year(v) | Self::Enum(v) => v.hash(state),
         }
     }

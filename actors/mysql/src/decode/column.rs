@@ -122,7 +122,13 @@ impl ColumnPlan {
             Layout::Padded { len, size } => Value::Bytes(padded(rows, prefixed(cursor, len)?, size)?),
             Layout::Uuid { len } => Value::Bytes(uuid(&padded(rows, prefixed(cursor, len)?, 16)?)),
             Layout::Compressed { len } => Value::Bytes(decompress(rows, prefixed(cursor, len)?)?),
-            Layout::Json { len } => Value::Json(json::to_text(prefixed(cursor, len)?)?),
+            Layout::Json { len } => {
+                let document = prefixed(cursor, len)?;
+                match json::to_text(document)? {
+                    (text, true) => Value::Json(text),
+                    (_, false) => Value::JsonBinary(share(rows, document)),
+                }
+            }
             Layout::JsonText { len } => Value::Json(share(rows, prefixed(cursor, len)?)),
         })
     }
@@ -328,7 +334,7 @@ fn padded(rows: &Bytes, value: &[u8], size: u32) -> Result<Bytes, Malformed> {
 fn uuid(stored: &[u8]) -> Bytes {
     let Ok(bytes) = <[u8; 16]>::try_from(stored) else { return Bytes::copy_from_slice(stored) };
     // In reversed order the variant is in byte 6 and the version in byte 8.
-    let reversed = bytes[6] & 0x80 != 0;
+    let reversed = bytes[6] & 0x80 != 0 && (1..=0x80).contains(&bytes[8]);
     if !reversed {
         return Bytes::copy_from_slice(&bytes);
     }

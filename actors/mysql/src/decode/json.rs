@@ -1,13 +1,17 @@
-//! JSON in MySQL's binary form, written as text.
+//! JSON in MySQL's binary form, written as text or as an SQL expression.
 //!
 //! The text is the server's own: numbers keep all their digits, doubles look like doubles, and values that JSON
-//! does not have (decimals, dates, binary strings) look as the server prints them. Read back by a server they are
-//! equal in text; a decimal becomes a double then and a date a string, as in every dump.
+//! does not have (decimals, dates, binary strings) look as the server prints them. Read back by a server a decimal
+//! would become a double (`1.10` becomes 1.1) and a date a string. So documents with such values are kept in
+//! binary form and written as an expression of `JSON_OBJECT`, `JSON_ARRAY` and `CAST`, which keeps the types.
 
 use bytes::Bytes;
 
 use super::{decimal, temporal};
-use crate::binlog::{Cursor, Malformed};
+use crate::{
+    binlog::{Cursor, Malformed},
+    literal::{write_hex, write_text},
+};
 
 type Decoded<T> = Result<T, Malformed>;
 
@@ -37,25 +41,53 @@ mod opaque {
     pub const DATE: u8 = 10;
     pub const TIME: u8 = 11;
     pub const DATETIME: u8 = 12;
+    pub const VARCHAR: u8 = 15;
     pub const NEWDECIMAL: u8 = 246;
+    pub const VAR_STRING: u8 = 253;
 }
 
-/// Writes a binary document as UTF-8 text.
-pub(super) fn to_text(document: &[u8]) -> Decoded<Bytes> {
-    // An empty column value is what the server itself reads as a JSON null.
-    let Some((kind, value)) = document.split_first() else {
-        return Ok(Bytes::from_static(b"null"));
-    };
+/// A document as text, and whether the text says all there is in it.
+pub(crate) fn to_text(document: &[u8]) -> Decoded<(Bytes, bool)> {
+    let writer = write(document, Form::Text)?;
+    Ok((writer.out.into(), !writer.beyond_text))
+}
+
+/// A document as an SQL expression of type JSON.
+pub(crate) fn to_sql(document: &[u8]) -> Decoded<Vec<u8>> {
+    // A function's result is JSON; a scalar has to be made so.
+    let scalar = document.first().is_some_and(|kind| *kind > kind::LARGE_ARRAY);
+    let mut out = write(document, Form::Sql)?.out;
+    if scalar || document.is_empty() {
+        out = [b"CAST(", &out[..], b" AS JSON)"].concat();
+    }
+    Ok(out)
+}
+
+fn write(document: &[u8], form: Form) -> Decoded<Writer> {
     // Values do not share bytes, so there are no more of them than bytes. A damaged document whose offsets run in
     // circles would otherwise grow without end.
-    let mut writer = Writer { out: Vec::with_capacity(document.len() * 2), values_left: document.len() };
-    writer.value(*kind, value, 0)?;
-    Ok(writer.out.into())
+    let values_left = document.len();
+    let mut writer = Writer { out: Vec::with_capacity(values_left * 2), form, values_left, beyond_text: false };
+    match document.split_first() {
+        Some((kind, value)) => writer.value(*kind, value, 0)?,
+        // What the server itself takes an empty column value for.
+        None => writer.out.extend_from_slice(if form == Form::Text { b"null" } else { b"'null'" }),
+    }
+    Ok(writer)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Text,
+    Sql,
 }
 
 struct Writer {
     out: Vec<u8>,
+    form: Form,
     values_left: usize,
+    /// A value was met whose type JSON text does not have.
+    beyond_text: bool,
 }
 
 impl Writer {
@@ -94,8 +126,11 @@ impl Writer {
                 if !number.is_finite() {
                     return Err(Malformed::new("JSON number that is none"));
                 }
-                // Rust's debug form has all digits needed, and a point or an exponent.
-                self.number(format_args!("{number:?}"))
+                match self.form {
+                    // Rust's debug form has all digits needed, and a point or an exponent.
+                    Form::Text => self.number(format_args!("{number:?}")),
+                    Form::Sql => self.number(format_args!("{number:e}")),
+                }
             }
             kind::STRING => {
                 let len = length(&mut cursor)?;
@@ -122,7 +157,13 @@ impl Writer {
         let header = cursor.position();
         let mut keys = Cursor::new(at(header)?);
         let mut entries = Cursor::new(at(header.saturating_add(keys_len))?);
-        self.out.push(if object { b'{' } else { b'[' });
+        let (open, close, colon): (&[u8], u8, &[u8]) = match (self.form, object) {
+            (Form::Text, true) => (b"{", b'}', b": "),
+            (Form::Text, false) => (b"[", b']', b""),
+            (Form::Sql, true) => (b"JSON_OBJECT(", b')', b", "),
+            (Form::Sql, false) => (b"JSON_ARRAY(", b')', b""),
+        };
+        self.out.extend_from_slice(open);
         for index in 0..count {
             if index > 0 {
                 self.out.extend_from_slice(b", ");
@@ -132,7 +173,7 @@ impl Writer {
                 let len = usize::from(keys.u16()?);
                 let key = at(start)?.get(..len).ok_or_else(|| Malformed::new("JSON key out of range"))?;
                 self.string(key)?;
-                self.out.extend_from_slice(b": ");
+                self.out.extend_from_slice(colon);
             }
             let value_kind = entries.u8()?;
             let inline = matches!(value_kind, kind::LITERAL | kind::INT16 | kind::UINT16)
@@ -145,7 +186,7 @@ impl Writer {
                 self.value(value_kind, at(start)?, depth + 1)?;
             }
         }
-        self.out.push(if object { b'}' } else { b']' });
+        self.out.push(close);
         Ok(())
     }
 
@@ -158,6 +199,10 @@ impl Writer {
 
     fn string(&mut self, bytes: &[u8]) -> Decoded<()> {
         let text = std::str::from_utf8(bytes).map_err(|_| Malformed::new("JSON string is not UTF-8"))?;
+        if self.form == Form::Sql {
+            write_text(bytes, "utf8mb4", &mut self.out);
+            return Ok(());
+        }
         self.out.push(b'"');
         for byte in text.bytes() {
             match byte {
@@ -177,26 +222,38 @@ impl Writer {
     }
 
     fn opaque(&mut self, column_type: u8, data: &[u8]) -> Decoded<()> {
+        self.beyond_text = true;
         let mut cursor = Cursor::new(data);
         match column_type {
             opaque::NEWDECIMAL => {
                 let (precision, scale) = (cursor.u8()?, cursor.u8()?);
                 let text = decimal::decimal(&mut cursor, precision, scale)?;
-                self.out.extend_from_slice(text.as_bytes());
-                Ok(())
+                match self.form {
+                    Form::Text => self.number(text),
+                    Form::Sql => self.number(format_args!("CAST({text} AS DECIMAL({precision},{scale}))")),
+                }
             }
             opaque::DATE | opaque::DATETIME | opaque::TIMESTAMP | opaque::TIME => {
                 // A packed integer whose low 24 bits are microseconds.
                 let packed = cursor.u64()? as i64;
                 let magnitude = packed.unsigned_abs();
                 let (whole, micros) = (magnitude >> 24, magnitude & 0xff_ffff);
-                let text = match column_type {
-                    opaque::DATE => temporal::packed_date(whole),
-                    opaque::TIME => temporal::packed_time(packed < 0, whole, micros, 6),
-                    _ => temporal::packed_datetime(whole, micros, 6),
+                let (text, sql_type) = match column_type {
+                    opaque::DATE => (temporal::packed_date(whole), "DATE"),
+                    opaque::TIME => (temporal::packed_time(packed < 0, whole, micros, 6), "TIME(6)"),
+                    _ => (temporal::packed_datetime(whole, micros, 6), "DATETIME(6)"),
                 };
-                self.string(text.as_bytes())
+                match self.form {
+                    Form::Text => self.string(text.as_bytes()),
+                    Form::Sql => self.number(format_args!("CAST('{text}' AS {sql_type})")),
+                }
             }
+            // What a hexadecimal literal becomes, in newer and older servers.
+            opaque::VARCHAR | opaque::VAR_STRING if self.form == Form::Sql => {
+                write_hex(data, &mut self.out);
+                Ok(())
+            }
+            // No expression makes these from a literal; their text is kept.
             column_type => {
                 let mut text = format!("base64:type{column_type}:").into_bytes();
                 base64(data, &mut text);
@@ -244,7 +301,7 @@ mod tests {
     use super::*;
 
     fn text(document: &[u8]) -> String {
-        String::from_utf8(to_text(document).unwrap().to_vec()).unwrap()
+        String::from_utf8(to_text(document).unwrap().0.to_vec()).unwrap()
     }
 
     /// `{"a": [1, 70000, 1.5], "b": "x\"y"}` as the server stores it.
@@ -282,6 +339,17 @@ mod tests {
     }
 
     #[test]
+    fn documents_with_types_of_sql_become_expressions() {
+        let sql = |document: &[u8]| String::from_utf8(to_sql(document).unwrap()).unwrap();
+        assert_eq!(sql(&document()), r#"JSON_OBJECT('a', JSON_ARRAY(1, 70000, 1.5e0), 'b', 'x"y')"#);
+        let decimal = [15, 246, 4, 3, 2, 0x81, 10];
+        assert!(!to_text(&decimal).unwrap().1);
+        assert_eq!(sql(&decimal), "CAST(CAST(1.10 AS DECIMAL(3,2)) AS JSON)");
+        assert_eq!(sql(&[15, 253, 2, 1, 2]), "CAST(x'0102' AS JSON)");
+        assert!(to_text(&document()).unwrap().1);
+    }
+
+    #[test]
     fn damage_is_an_error_or_another_document_but_no_panic_and_no_growth() {
         let good = document();
         for cut in 1..good.len() {
@@ -291,9 +359,10 @@ mod tests {
             for flip in 1..=255u8 {
                 let mut bad = good.clone();
                 bad[at] ^= flip;
-                if let Ok(text) = to_text(&bad) {
+                if let Ok((text, _)) = to_text(&bad) {
                     assert!(text.len() < 64 * bad.len());
                 }
+                let _ = to_sql(&bad);
             }
         }
     }

@@ -5,7 +5,7 @@
 
 mod column;
 mod decimal;
-mod json;
+pub(crate) mod json;
 mod temporal;
 
 use thiserror::Error;
