@@ -136,6 +136,7 @@ async fn prepare(
         epoch: ctx.epoch,
         cluster_id: ctx.cluster_id.clone(),
         abort: abort.clone(),
+        heartbeat: ctx.heartbeat.clone(),
     })
     .await?;
     let store = Arc::new(store);
@@ -145,18 +146,21 @@ async fn prepare(
 
     let mut source = connect_source(spec).await?;
     let info = ServerInfo::probe(&mut source).await.map_err(|error| source_error(spec, &error))?;
-    let logs_actions =
-        logs_foreign_key_actions(&mut source, info.flavor).await.map_err(|error| source_error(spec, &error))?;
+    let logs_actions = logs_foreign_key_actions(&mut source, info.flavor)
+        .await
+        .map_err(|error| source_error(spec, &error))?;
     let mut conn = store.connect().await?;
     let filter =
-        ChunkFilter::load(&mut conn, &subtask.meta_schema, &subtask.task, &subtask.source_id, info.flavor).await?;
+        ChunkFilter::load(&mut conn, &subtask.meta_schema, &subtask.task, &subtask.source_id, info.flavor)
+            .await?;
     conn.close().await;
 
     let (number, location) = match taken.watermark {
         Some(watermark) => (watermark.number, watermark.location),
         None => (0, start::location(spec, filter.as_ref(), &mut source, &info).await?),
     };
-    let location = start::complete(location, &spec.source.from, &mut source, &info, spec.source.enable_gtid).await;
+    let location =
+        start::complete(location, &spec.source.from, &mut source, &info, spec.source.enable_gtid).await;
     tracing::info!(
         task = %subtask.task, source = %subtask.source_id, epoch = ctx.epoch.0, generation = ctx.generation,
         location = %change::describe_location(&location), appliers = count, "replication starts"
@@ -171,7 +175,8 @@ async fn prepare(
     let target = store.server().clone();
     let dialect = Dialect {
         modern_mysql: !target.is_mariadb() && target.version >= (8, 0, 20),
-        packet_limit: PACKET_BYTES.min(usize::try_from(target.max_allowed_packet / 2).unwrap_or(PACKET_BYTES)),
+        packet_limit: PACKET_BYTES
+            .min(usize::try_from(target.max_allowed_packet / 2).unwrap_or(PACKET_BYTES)),
     };
     let batch_rows = if subtask.sync.batch_given { subtask.sync.batch.max(1) } else { BATCH_ROWS };
     let mut tasks = JoinSet::new();
@@ -210,6 +215,7 @@ async fn prepare(
         ddl,
         until: spec.until.clone(),
         open: Open::default(),
+        foreign_xa: std::collections::HashSet::new(),
     };
     Ok((stream, tasks))
 }

@@ -86,10 +86,14 @@ impl ApplyError {
     pub fn into_coded(self) -> CodedError {
         match self {
             Self::Coded(error) => *error,
-            Self::Fenced(why) => CodedError::new(codes::FENCED, format!("another owner writes to the target: {why}"))
-                .remedy("none needed: the node that owns the source goes on"),
+            Self::Fenced(why) => {
+                CodedError::new(codes::FENCED, format!("another owner writes to the target: {why}"))
+                    .remedy("none needed: the node that owns the source goes on")
+            }
             Self::Cancelled => CodedError::new(codes::UNIT_CANCELLED, "the unit was cancelled"),
-            Self::Moved => CodedError::new(codes::PROGRESS_ROW, "the progress row is not as this owner left it"),
+            Self::Moved => {
+                CodedError::new(codes::PROGRESS_ROW, "the progress row is not as this owner left it")
+            }
             Self::Sql(error) => target_error(&error),
             Self::Multi(error) => target_error(&error.error),
             Self::CannotRepeat(why) => {
@@ -161,7 +165,11 @@ impl ApplierConnection {
 
     /// Applies one transaction exactly once: the progress row, then `body`, then COMMIT. Lost connections,
     /// deadlocks, lock time-outs and lost answers are dealt with here; what is returned is final.
-    pub async fn apply(&mut self, update: &ProgressUpdate, body: &mut dyn ApplyBody) -> Result<(), ApplyError> {
+    pub async fn apply(
+        &mut self,
+        update: &ProgressUpdate,
+        body: &mut dyn ApplyBody,
+    ) -> Result<(), ApplyError> {
         let begin = self.begin_sql(update);
         let mut in_doubt = false;
         let mut conflicts = 0;
@@ -171,6 +179,7 @@ impl ApplierConnection {
             if self.shared.abort.is_cancelled() {
                 return Err(ApplyError::Cancelled);
             }
+            self.shared.heartbeat.beat();
             let why = match self.attempt(&begin, in_doubt, body).await {
                 Attempt::Committed => {
                     self.sequence += 1;
@@ -335,7 +344,9 @@ impl ApplierConnection {
     pub(crate) fn same_connection(&mut self) -> Result<&mut Connection, ApplyError> {
         match self.conn.as_mut() {
             Some(conn) if !conn.is_closed() => Ok(conn),
-            _ => Err(SqlError::connection_lost("the connection was lost before the statement was sent").into()),
+            _ => {
+                Err(SqlError::connection_lost("the connection was lost before the statement was sent").into())
+            }
         }
     }
 

@@ -100,7 +100,9 @@ impl Rig {
     async fn caught_up(&self, running: &mut Running) {
         let mut conn = self.source.connect().await;
         conn.execute("CREATE DATABASE IF NOT EXISTS app").await.unwrap();
-        conn.execute("CREATE TABLE IF NOT EXISTS app.mark (id INT PRIMARY KEY AUTO_INCREMENT)").await.unwrap();
+        conn.execute("CREATE TABLE IF NOT EXISTS app.mark (id INT PRIMARY KEY AUTO_INCREMENT)")
+            .await
+            .unwrap();
         let id = conn.execute("INSERT INTO app.mark VALUES ()").await.unwrap().last_insert_id;
         let deadline = tokio::time::Instant::now() + PATIENCE;
         let mut target = self.target.connect().await;
@@ -113,7 +115,11 @@ impl Rig {
             if running.handle.is_finished() {
                 panic!("the unit ended: {:?}", (&mut running.handle).await);
             }
-            assert!(tokio::time::Instant::now() < deadline, "not caught up: {:?}", running.ctx.status.snapshot().1);
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "not caught up: {:?}",
+                running.ctx.status.snapshot().1
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -121,13 +127,14 @@ impl Rig {
     /// Both servers have the same tables with the same rows.
     async fn assert_equal(&self) {
         let (source, target) = (content(&self.source).await, content(&self.target).await);
-        assert_eq!(
-            source.keys().collect::<Vec<_>>(),
-            target.keys().collect::<Vec<_>>(),
-            "the same tables"
-        );
+        assert_eq!(source.keys().collect::<Vec<_>>(), target.keys().collect::<Vec<_>>(), "the same tables");
         for (table, rows) in &source {
-            assert!(target[table] == *rows, "{table}: {} rows at the source, {} in the target", rows.len(), target[table].len());
+            assert!(
+                target[table] == *rows,
+                "{table}: {} rows at the source, {} in the target",
+                rows.len(),
+                target[table].len()
+            );
         }
     }
 }
@@ -170,7 +177,10 @@ fn changes(round: u32) -> Vec<String> {
     for i in 0..20 {
         all.push(format!("UPDATE app.counter SET n = n + 1 WHERE id = {}", i % 3 + 1));
         all.push(format!("INSERT INTO app.log VALUES ({}, 'x{}', {}.1, {} / 7)", i % 4, i % 2, i % 3, i));
-        all.push(format!("INSERT INTO app.users (id, mail, rank_no) VALUES ({0}, 'User{0}@example.org', {0})", base + i));
+        all.push(format!(
+            "INSERT INTO app.users (id, mail, rank_no) VALUES ({0}, 'User{0}@example.org', {0})",
+            base + i
+        ));
         all.push(format!("INSERT INTO app.pair VALUES ({}, 'k{i}', REPEAT('b', {i}))", base));
     }
     all.push("BEGIN".into());
@@ -188,7 +198,14 @@ fn changes(round: u32) -> Vec<String> {
     all.push("COMMIT".into());
     all.push(format!("UPDATE app.users SET id = id + 1000000 WHERE id = {}", base + 3));
     all.push(format!("UPDATE app.users SET rank_no = NULL WHERE id = {}", base + 4));
-    all.push(format!("UPDATE app.users SET rank_no = rank_no + 1 WHERE id BETWEEN {} AND {} ORDER BY id DESC", base + 10, base + 12).replace("rank_no + 1", "rank_no + 500000"));
+    all.push(
+        format!(
+            "UPDATE app.users SET rank_no = rank_no + 1 WHERE id BETWEEN {} AND {} ORDER BY id DESC",
+            base + 10,
+            base + 12
+        )
+        .replace("rank_no + 1", "rank_no + 500000"),
+    );
     all.push(format!("DELETE FROM app.users WHERE id = {}", base + 5));
     all.push(format!("INSERT INTO app.users (id, mail) VALUES ({}, 'again{}')", base + 5, base));
     all.push(format!("UPDATE app.pair SET b = CONCAT(b, '_') WHERE a = {base} AND b IN ('k3', 'k4')"));
@@ -278,13 +295,21 @@ async fn scenario(from: Kind, to: Kind, gtid: bool) {
         .await;
     rig.caught_up(&mut running).await;
     rig.assert_equal().await;
-    let elsewhere = rig.target.number("SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name IN ('elsewhere', 'app_old')").await;
+    let elsewhere = rig
+        .target
+        .number(
+            "SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name IN ('elsewhere', 'app_old')",
+        )
+        .await;
     assert_eq!(elsewhere, 0, "out of scope, or dropped");
     assert_eq!(rig.target.number("SELECT COUNT(*) FROM dm_meta.t_dmnode_ddl").await, 0, "no intent is left");
     let status = running.ctx.status.snapshot().1.sync.unwrap();
     assert!(status.total_rows >= 20, "{status:?}");
     running.stop().await;
-    let checkpoint = rig.target.query("SELECT binlog_name, binlog_pos FROM dm_meta.t_syncer_checkpoint WHERE is_global = 1").await;
+    let checkpoint = rig
+        .target
+        .query("SELECT binlog_name, binlog_pos FROM dm_meta.t_syncer_checkpoint WHERE is_global = 1")
+        .await;
     assert_eq!(checkpoint.len(), 1);
 }
 
@@ -419,7 +444,14 @@ async fn stops_are_coded_and_resumable() {
 
     // A row that somebody else has changed in the target.
     rig.target.execute(&["DELETE FROM app.counter WHERE id = 2"]).await;
-    rig.source.execute(&["BEGIN", "UPDATE app.counter SET n = n + 1 WHERE id = 1", "UPDATE app.counter SET n = n + 1 WHERE id = 2", "COMMIT"]).await;
+    rig.source
+        .execute(&[
+            "BEGIN",
+            "UPDATE app.counter SET n = n + 1 WHERE id = 1",
+            "UPDATE app.counter SET n = n + 1 WHERE id = 2",
+            "COMMIT",
+        ])
+        .await;
     let error = running.error().await;
     assert_eq!(error.code, codes::ROW_NOT_FOUND, "{error}");
     assert_eq!(error.object.as_deref(), Some("`app`.`counter`"), "{error}");
@@ -441,7 +473,9 @@ async fn stops_are_coded_and_resumable() {
     // A change in statement format.
     let mut running = rig.start();
     rig.caught_up(&mut running).await;
-    rig.source.execute(&["SET SESSION binlog_format = STATEMENT", "UPDATE app.counter SET n = 5 WHERE id = 1"]).await;
+    rig.source
+        .execute(&["SET SESSION binlog_format = STATEMENT", "UPDATE app.counter SET n = 5 WHERE id = 1"])
+        .await;
     let error = running.error().await;
     assert_eq!(error.code, codes::STATEMENT_FORMAT, "{error}");
 }
@@ -454,7 +488,9 @@ async fn a_refused_ddl_can_be_done_by_hand() {
     let mut running = rig.start();
     rig.caught_up(&mut running).await;
     rig.target.execute(&["ALTER TABLE app.counter ADD COLUMN extra INT"]).await;
-    rig.source.execute(&["ALTER TABLE app.counter ADD COLUMN extra INT", "UPDATE app.counter SET extra = id"]).await;
+    rig.source
+        .execute(&["ALTER TABLE app.counter ADD COLUMN extra INT", "UPDATE app.counter SET extra = id"])
+        .await;
     let error = running.error().await;
     assert_eq!(error.code, codes::DDL_REFUSED, "{error}");
     assert!(error.statement.as_deref().is_some_and(|sql| sql.contains("ADD COLUMN extra")), "{error}");
@@ -479,7 +515,10 @@ async fn a_killed_source_connection_is_made_anew() {
     rig.caught_up(&mut running).await;
     for round in 0..3 {
         write(&rig.source, &changes(round)).await;
-        let dumps = rig.source.query("SELECT id FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'").await;
+        let dumps = rig
+            .source
+            .query("SELECT id FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'")
+            .await;
         for row in dumps {
             rig.source.execute(&[&format!("KILL {}", row[0].as_ref().unwrap())]).await;
         }
@@ -488,4 +527,3 @@ async fn a_killed_source_connection_is_made_anew() {
     rig.assert_equal().await;
     running.stop().await;
 }
-

@@ -98,6 +98,7 @@ impl Copy {
             epoch: ctx.epoch,
             cluster_id: ctx.cluster_id.clone(),
             abort: stop.clone(),
+            heartbeat: ctx.heartbeat.clone(),
         })
         .await?;
         let chunks = ChunkTable::new(&subtask.meta_schema, &ctx.task, &ctx.source);

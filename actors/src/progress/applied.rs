@@ -36,7 +36,9 @@ enum Series {
 
 fn split(id: &TxnId) -> (Series, u64) {
     match id {
-        TxnId::Gtid(Gtid::Mysql { sid, tag, gno }) => (Series::Mysql { sid: *sid, tag: tag.to_string() }, *gno),
+        TxnId::Gtid(Gtid::Mysql { sid, tag, gno }) => {
+            (Series::Mysql { sid: *sid, tag: tag.to_string() }, *gno)
+        }
         TxnId::Gtid(Gtid::Mariadb { domain, server_id, sequence }) => {
             (Series::Mariadb { domain: *domain, server_id: *server_id }, *sequence)
         }
@@ -184,7 +186,9 @@ impl fmt::Display for AppliedSet {
                 f.write_str("\n")?;
             }
             match series {
-                Series::Mysql { sid, tag } if tag.is_empty() => write!(f, "m{}=", uuid::Uuid::from_bytes(*sid))?,
+                Series::Mysql { sid, tag } if tag.is_empty() => {
+                    write!(f, "m{}=", uuid::Uuid::from_bytes(*sid))?
+                }
                 Series::Mysql { sid, tag } => write!(f, "m{}:{tag}=", uuid::Uuid::from_bytes(*sid))?,
                 Series::Mariadb { domain, server_id } => write!(f, "d{domain}-{server_id}=")?,
                 Series::File(name) => write!(f, "f{name}=")?,

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{AppliedSet, ProgressUpdate, Watermark, read_location, text_literal};
 use crate::target::{ApplierConnection, ApplyError, target_error};
+use crate::unit::Heartbeat;
 
 /// Strict about values, and without the settings that change them on the way.
 const SQL_MODE: &str = "NO_AUTO_VALUE_ON_ZERO,STRICT_TRANS_TABLES,ALLOW_INVALID_DATES";
@@ -57,6 +58,8 @@ pub struct TargetSpec {
     pub cluster_id: String,
     /// Ends waiting for the target (back-off, reconnecting). A transaction under way is not interrupted by it.
     pub abort: CancellationToken,
+    /// Beaten at every try, so that waiting for the target is not taken for a hang.
+    pub heartbeat: Heartbeat,
 }
 
 /// What all appliers of one generation share.
@@ -67,6 +70,7 @@ pub(crate) struct TargetShared {
     pub(crate) source_literal: String,
     pub(crate) epoch: Epoch,
     pub(crate) abort: CancellationToken,
+    pub(crate) heartbeat: Heartbeat,
     pub(crate) server: ServerInfo,
 }
 
@@ -85,6 +89,7 @@ impl TargetShared {
         let started = tokio::time::Instant::now();
         let mut wait = Duration::from_millis(2);
         loop {
+            self.heartbeat.beat();
             match conn.query(&sql).await {
                 Ok(rows) if rows.is_empty() => return true,
                 Ok(_) => {}
@@ -109,7 +114,13 @@ impl TargetShared {
     }
 
     /// `BEGIN` and the compare-and-set.
-    pub(crate) fn begin_sql(&self, applier: u32, token: u64, sequence: u64, update: &ProgressUpdate) -> Vec<u8> {
+    pub(crate) fn begin_sql(
+        &self,
+        applier: u32,
+        token: u64,
+        sequence: u64,
+        update: &ProgressUpdate,
+    ) -> Vec<u8> {
         let mut sql = b"BEGIN;".to_vec();
         sql.extend_from_slice(&self.update_sql(applier, token, sequence, sequence + 1, update));
         sql.push(b';');
@@ -125,8 +136,7 @@ impl TargetShared {
         to: u64,
         update: &ProgressUpdate,
     ) -> Vec<u8> {
-        let mut sql =
-            format!("UPDATE {} SET seq = {to}, conn_id = CONNECTION_ID()", self.progress_table);
+        let mut sql = format!("UPDATE {} SET seq = {to}, conn_id = CONNECTION_ID()", self.progress_table);
         if let Some(watermark) = &update.watermark {
             sql.push_str(&format!(
                 ", watermark_no = {}, watermark_file = {}, watermark_pos = {}, watermark_gtid = {}, flavor = {}",
@@ -214,6 +224,7 @@ impl ProgressStore {
             source_literal: text_literal(spec.source.as_str()),
             epoch: spec.epoch,
             abort: spec.abort.clone(),
+            heartbeat: spec.heartbeat.clone(),
             server,
         };
         conn.close().await;
@@ -259,9 +270,12 @@ impl ProgressStore {
         // Among concurrent first owners the row decides; nobody's row is overwritten here.
         let mut attempt = 0;
         let rows = loop {
+            self.shared.heartbeat.beat();
             match self.lock_rows(&mut conn).await {
                 Ok(rows) => break rows,
-                Err(ApplyError::Sql(error)) if error.is_transient_conflict() && attempt < TAKE_OVER_ATTEMPTS => {
+                Err(ApplyError::Sql(error))
+                    if error.is_transient_conflict() && attempt < TAKE_OVER_ATTEMPTS =>
+                {
                     attempt += 1;
                     tracing::info!(attempt, error = %error, "the former owner holds the progress rows, ending its connections");
                     conn.execute("ROLLBACK").await?;
@@ -418,7 +432,8 @@ impl Rows {
 
     fn add(&mut self, row: &TextRow) -> Result<(), String> {
         let text = |index: usize| row.str(index).map(|text| text.into_owned());
-        let number = |index: usize, name: &str| row.u64(index).ok_or_else(|| format!("`{name}` is not a number"));
+        let number =
+            |index: usize, name: &str| row.u64(index).ok_or_else(|| format!("`{name}` is not a number"));
         self.epoch = self.epoch.max(number(1, "epoch")?);
         self.sequence = self.sequence.max(number(2, "seq")?);
         if let Some(id) = row.u64(3).and_then(|id| u32::try_from(id).ok()) {

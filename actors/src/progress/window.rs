@@ -143,8 +143,7 @@ impl Window {
 
     fn text(&mut self) -> &WatermarkText {
         let (number, location) = (self.number, &self.location);
-        self.text
-            .get_or_insert_with(|| WatermarkText::new(&Watermark { number, location: location.clone() }))
+        self.text.get_or_insert_with(|| WatermarkText::new(&Watermark { number, location: location.clone() }))
     }
 }
 
@@ -252,10 +251,8 @@ mod tests {
         }
 
         fn restart(&self, gtids: bool) -> (Watermark, AppliedSet) {
-            let start = Location {
-                position: position(0),
-                gtid_set: gtids.then(|| GtidSet::empty(Flavor::Mysql)),
-            };
+            let start =
+                Location { position: position(0), gtid_set: gtids.then(|| GtidSet::empty(Flavor::Mysql)) };
             let mut best = Watermark { number: 0, location: start };
             let mut applied = AppliedSet::new();
             for (number, location, set) in &self.rows {

@@ -107,10 +107,14 @@ impl Applier {
             let mut body = Batch { packets: &packets, transactions: batch, shared };
             match self.conn.apply(update, &mut body).await {
                 Ok(()) => return Ok(()),
-                Err(error @ (ApplyError::Fenced(_) | ApplyError::Cancelled | ApplyError::CannotRepeat(_))) => {
+                Err(
+                    error @ (ApplyError::Fenced(_) | ApplyError::Cancelled | ApplyError::CannotRepeat(_)),
+                ) => {
                     return Err(error);
                 }
-                Err(ApplyError::Coded(error)) if !is_about_rows(&error) => return Err(ApplyError::Coded(error)),
+                Err(ApplyError::Coded(error)) if !is_about_rows(&error) => {
+                    return Err(ApplyError::Coded(error));
+                }
                 Err(error) => {
                     tracing::info!(
                         applier = self.conn.index(),
@@ -249,8 +253,10 @@ async fn check(
 ) -> Result<(), ApplyError> {
     let (Expect::Rows(expected), Some(table)) = (planned.expect, &planned.table) else { return Ok(()) };
     if summary.affected_rows != expected {
-        let columns: Vec<&str> = table.identity.iter().map(|index| table.column(*index).name.as_str()).collect();
-        let key = if columns.is_empty() { "no key".to_owned() } else { format!("key ({})", columns.join(", ")) };
+        let columns: Vec<&str> =
+            table.identity.iter().map(|index| table.column(*index).name.as_str()).collect();
+        let key =
+            if columns.is_empty() { "no key".to_owned() } else { format!("key ({})", columns.join(", ")) };
         return Err(CodedError::new(
             codes::ROW_NOT_FOUND,
             format!(

@@ -35,6 +35,8 @@ pub enum Step<'a> {
     XaDecided {
         /// COMMIT, not ROLLBACK.
         commit: bool,
+        /// Its XID as [`xid_text`] writes it.
+        xid: String,
     },
     /// The transaction is complete.
     Commit,
@@ -194,8 +196,8 @@ impl Assembler {
         if let Some(name) = after_words(sql, &["SAVEPOINT"]) {
             return Step::Savepoint(name);
         }
-        if let Some(name) =
-            after_words(sql, &["ROLLBACK", "TO", "SAVEPOINT"]).or_else(|| after_words(sql, &["ROLLBACK", "TO"]))
+        if let Some(name) = after_words(sql, &["ROLLBACK", "TO", "SAVEPOINT"])
+            .or_else(|| after_words(sql, &["ROLLBACK", "TO"]))
         {
             return Step::RollbackTo(name);
         }
@@ -215,7 +217,8 @@ impl Assembler {
                         self.begin(event, None);
                     }
                     self.end();
-                    return Step::XaDecided { commit: verb == "COMMIT" };
+                    let xid: String = rest[verb.len()..].chars().filter(|c| !c.is_whitespace()).collect();
+                    return Step::XaDecided { commit: verb == "COMMIT", xid: xid.to_ascii_lowercase() };
                 }
                 _ => {}
             }
@@ -229,6 +232,12 @@ impl Assembler {
         self.end();
         Step::Statement { query, inside: false }
     }
+}
+
+/// An XID as the servers write it in `XA COMMIT`, in lower case and without blanks.
+pub fn xid_text(format_id: i32, gtrid: &[u8], bqual: &[u8]) -> String {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    format!("x'{}',x'{}',{format_id}", hex(gtrid), hex(bqual))
 }
 
 /// Where an event is, for people.
@@ -254,4 +263,118 @@ fn after_words(sql: &[u8], words: &[&str]) -> Option<String> {
         rest = tail;
     }
     Some(String::from_utf8_lossy(rest.trim_ascii()).trim_matches('`').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use dmnode_mysql::{EventHeader, GtidEvent};
+
+    use super::*;
+
+    fn event(pos: u64, body: EventBody) -> BinlogEvent {
+        let header =
+            EventHeader { timestamp: 7, server_id: 1, event_type: 0, log_pos: 0, flags: 0, size: 10 };
+        BinlogEvent { header, file: Arc::from("bin.000001"), start_pos: pos, end_pos: pos + 10, body }
+    }
+
+    fn query(sql: &'static str) -> EventBody {
+        EventBody::Query(QueryEvent { sql: Bytes::from_static(sql.as_bytes()), ..QueryEvent::default() })
+    }
+
+    fn gtid(gtid: Gtid, standalone: bool) -> EventBody {
+        EventBody::Gtid(GtidEvent {
+            gtid,
+            standalone,
+            original_commit_timestamp: None,
+            immediate_commit_timestamp: None,
+            transaction_length: None,
+        })
+    }
+
+    fn steps(bodies: Vec<EventBody>) -> Vec<String> {
+        let mut assembler = Assembler::new();
+        let mut out = Vec::new();
+        for (index, body) in bodies.into_iter().enumerate() {
+            let event = event(index as u64 * 10 + 4, body);
+            let step = assembler.feed(&event).unwrap();
+            out.push(match step {
+                Step::Statement { inside, .. } => format!("statement inside={inside}"),
+                Step::Nothing => "-".to_owned(),
+                other => format!("{other:?}"),
+            });
+            out.last_mut().unwrap().push_str(if assembler.is_open() { " open" } else { "" });
+        }
+        out
+    }
+
+    #[test]
+    fn boundaries_of_both_flavours() {
+        let mysql = || gtid(Gtid::Mysql { sid: [1; 16], tag: String::new(), gno: 5 }, false);
+        let mariadb = |alone| gtid(Gtid::Mariadb { domain: 0, server_id: 1, sequence: 5 }, alone);
+        let xid = || EventBody::Xid { xid: 1 };
+        assert_eq!(steps(vec![mysql(), query("BEGIN"), xid()]), ["- open", "- open", "Commit"]);
+        assert_eq!(
+            steps(vec![mysql(), query("CREATE TABLE t (a INT)")]),
+            ["- open", "statement inside=false"]
+        );
+        assert_eq!(steps(vec![mariadb(true), query("DROP TABLE t")]), ["- open", "statement inside=false"]);
+        assert_eq!(
+            steps(vec![mariadb(false), query("CREATE TABLE t (a INT)"), query("COMMIT")]),
+            ["- open", "statement inside=true open", "Commit"]
+        );
+        assert_eq!(
+            steps(vec![
+                mysql(),
+                query("BEGIN"),
+                query("SAVEPOINT `s p`"),
+                query("rollback to `s p`"),
+                query("ROLLBACK")
+            ]),
+            ["- open", "- open", "Savepoint(\"s p\") open", "RollbackTo(\"s p\") open", "Rollback"]
+        );
+    }
+
+    #[test]
+    fn xa_of_one_phase_is_a_transaction_and_of_two_is_not() {
+        let prepare = |one_phase| EventBody::XaPrepare {
+            one_phase,
+            format_id: 1,
+            gtrid: Bytes::from_static(b"ab"),
+            bqual: Bytes::new(),
+        };
+        let anonymous = || EventBody::AnonymousGtid { original_commit_timestamp: None };
+        assert_eq!(
+            steps(vec![
+                anonymous(),
+                query("XA START X'6162',X'',1"),
+                query("XA END X'6162',X'',1"),
+                prepare(true)
+            ]),
+            ["- open", "- open", "- open", "Commit"]
+        );
+        let expected = format!("XaDecided {{ commit: true, xid: {:?} }}", xid_text(1, b"ab", b""));
+        assert_eq!(
+            steps(vec![
+                anonymous(),
+                query("XA START X'6162',X'',1"),
+                prepare(false),
+                anonymous(),
+                query("XA COMMIT X'6162', X'',1")
+            ]),
+            ["- open", "- open", "XaPrepared", "- open", expected.as_str()]
+        );
+    }
+
+    #[test]
+    fn a_source_that_lost_something_stops_the_task() {
+        let lost = EventBody::Incident { incident: 1, message: "lost".into() };
+        let error = Assembler::new().feed(&event(4, lost)).unwrap_err();
+        assert_eq!(error.code, codes::BINLOG_UNSUPPORTED);
+        let unsupported = EventBody::Unsupported { event_type: 39, name: "PARTIAL_UPDATE_ROWS" };
+        let error = Assembler::new().feed(&event(4, unsupported)).unwrap_err();
+        assert!(error.location.unwrap().contains("bin.000001"));
+    }
 }

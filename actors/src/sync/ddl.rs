@@ -195,14 +195,15 @@ pub fn decide(
         )
         .remedy("take all of them into the block-allow-list or none; for now do in the target by hand what is needed and start again from a position after it")
     };
-    let execute = |sql: &str, evidence: Evidence, tolerated: &'static [u16]| -> Result<Decision, CodedError> {
-        Ok(Decision::Execute(Ddl {
-            statements: in_target_words(sql, mode, servers)?,
-            objects: objects.clone(),
-            evidence,
-            tolerated,
-        }))
-    };
+    let execute =
+        |sql: &str, evidence: Evidence, tolerated: &'static [u16]| -> Result<Decision, CodedError> {
+            Ok(Decision::Execute(Ddl {
+                statements: in_target_words(sql, mode, servers)?,
+                objects: objects.clone(),
+                evidence,
+                tolerated,
+            }))
+        };
     match &statement.kind {
         StatementKind::DropTable { .. } => {
             // Written anew: it may name tables out of scope, and what is not there need not be dropped.

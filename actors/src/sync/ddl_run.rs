@@ -47,14 +47,17 @@ impl DdlLog {
     ) -> Result<Self, CodedError> {
         let digest = hex(&Sha256::digest(source.as_str().as_bytes()));
         let marker = |suffix: &str| {
-            let name: String = format!("{task}_dmnode_mark_{}{suffix}", &digest[..12]).chars().take(64).collect();
+            let name: String =
+                format!("{task}_dmnode_mark_{}{suffix}", &digest[..12]).chars().take(64).collect();
             format!("{}.{}", quote_ident(meta_schema), quote_ident(&name))
         };
         let table = store.table("dmnode_ddl");
         let source = text_literal(source.as_str());
         let mut conn = store.connect().await?;
         let rows = conn
-            .query(format!("SELECT txn_id, statement_no, stage, digest_before FROM {table} WHERE source_id = {source}"))
+            .query(format!(
+                "SELECT txn_id, statement_no, stage, digest_before FROM {table} WHERE source_id = {source}"
+            ))
             .await
             .map_err(|error| crate::target::target_error(&error))?;
         conn.close().await;
@@ -134,7 +137,11 @@ impl DdlLog {
                     }
                 }
             }
-            let sql_to_run = if evidence == Evidence::Marker { self.with_marker(&mut applier.conn, sql).await? } else { sql.to_owned() };
+            let sql_to_run = if evidence == Evidence::Marker {
+                self.with_marker(&mut applier.conn, sql).await?
+            } else {
+                sql.to_owned()
+            };
             let digest = if evidence == Evidence::Marker { "marker".to_owned() } else { digest };
             let mut intent = Intend { sql: self.intent_sql(key, place, sql, &ddl.objects, &digest) };
             let update = crate::progress::ProgressUpdate::unchanged();
@@ -145,7 +152,9 @@ impl DdlLog {
             failpoint::hit("sync.ddl_after_execute").await?;
             match result {
                 Ok(()) => return self.mark_done(applier, key).await,
-                Err(ApplyError::Sql(error)) if error.code().is_some_and(|code| ddl.tolerated.contains(&code)) => {
+                Err(ApplyError::Sql(error))
+                    if error.code().is_some_and(|code| ddl.tolerated.contains(&code)) =>
+                {
                     tracing::warn!(location = %place, error = %error, "the target had it already");
                     return self.mark_done(applier, key).await;
                 }
@@ -160,7 +169,10 @@ impl DdlLog {
                 Err(ApplyError::Sql(error)) => {
                     let column = error.code().unwrap_or(0);
                     return Err(refused(sql, place)
-                        .cause(format!("ERROR {column}: {}", super::applier::without_values(column, &error.message)))
+                        .cause(format!(
+                            "ERROR {column}: {}",
+                            super::applier::without_values(column, &error.message)
+                        ))
                         .into());
                 }
                 Err(other) => return Err(other),
@@ -203,7 +215,11 @@ impl DdlLog {
     async fn with_marker(&self, conn: &mut ApplierConnection, sql: &str) -> Result<String, ApplyError> {
         let conn = conn.connection().await?;
         conn.execute(format!("DROP TABLE IF EXISTS {}", self.marker_done)).await?;
-        conn.execute(format!("CREATE TABLE IF NOT EXISTS {} (id INT PRIMARY KEY) ENGINE=InnoDB", self.marker)).await?;
+        conn.execute(format!(
+            "CREATE TABLE IF NOT EXISTS {} (id INT PRIMARY KEY) ENGINE=InnoDB",
+            self.marker
+        ))
+        .await?;
         Ok(format!("{sql}, {} TO {}", self.marker, self.marker_done))
     }
 
@@ -221,7 +237,14 @@ impl DdlLog {
         applier.conn.apply(&update, &mut Statement(&sql)).await
     }
 
-    fn intent_sql(&self, key: &(String, u32), place: &str, sql: &str, objects: &[Object], digest: &str) -> String {
+    fn intent_sql(
+        &self,
+        key: &(String, u32),
+        place: &str,
+        sql: &str,
+        objects: &[Object],
+        digest: &str,
+    ) -> String {
         let objects: Vec<String> = objects
             .iter()
             .map(|object| match object {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
+use dmnode_model::BinlogPosition;
 use dmnode_model::codes;
 use dmnode_model::error::CodedError;
-use dmnode_model::BinlogPosition;
 use dmnode_mysql::BinlogEvent;
 
 use super::applier::{Applier, merged, send};
@@ -74,7 +74,9 @@ impl Stream {
             }
             (_, Some(Outcome::Halted(halt))) => Err(halt),
             (Err(error), _) => Err(error.into()),
-            (Ok(()), None) => Err(CodedError::new(codes::INTERNAL, "a streamed transaction has no end").into()),
+            (Ok(()), None) => {
+                Err(CodedError::new(codes::INTERNAL, "a streamed transaction has no end").into())
+            }
         }
     }
 }
@@ -131,11 +133,15 @@ impl From<CodedError> for Stopped {
 
 impl Large<'_> {
     /// Handles one event; its end position when it is the transaction's end.
-    async fn step(&mut self, transaction: &mut TargetTransaction<'_>) -> Result<Option<BinlogPosition>, Stopped> {
+    async fn step(
+        &mut self,
+        transaction: &mut TargetTransaction<'_>,
+    ) -> Result<Option<BinlogPosition>, Stopped> {
         let event = self.stream.next_event().await?;
         if !self.stream.assembler.is_open() {
             // The reader has lost the source and begun anew.
-            let error = CodedError::new(codes::SOURCE_CONNECTION, "the source was lost inside a large transaction");
+            let error =
+                CodedError::new(codes::SOURCE_CONNECTION, "the source was lost inside a large transaction");
             return Err(error.at(&self.at).into());
         }
         let end = BinlogPosition { file: event.file.to_string(), pos: event.end_pos };

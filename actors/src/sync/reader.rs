@@ -71,17 +71,20 @@ impl Reader {
         }
     }
 
-    /// A transaction ends at this position, or the stream moved on between transactions.
+    /// A transaction ends at this position.
     pub fn passed(&mut self, position: BinlogPosition, gtid: Option<&Gtid>) {
         self.boundary = position;
+        self.failures = 0;
         if let (Some(gtid), Some(set)) = (gtid, &mut self.read_set) {
-            self.failures = 0;
             // The flavour was checked when the transaction began.
             let inserted = set.insert(gtid);
             debug_assert!(inserted.is_ok());
-        } else if gtid.is_some() {
-            self.failures = 0;
         }
+    }
+
+    /// The stream moved on between transactions. Says nothing about whether what comes next can be read.
+    pub fn moved(&mut self, position: BinlogPosition) {
+        self.boundary = position;
     }
 
     /// End of the last transaction that was read.
@@ -124,7 +127,10 @@ impl Reader {
     }
 
     fn coded(&self, error: &BinlogError) -> CodedError {
-        let at = Location { position: self.boundary.clone(), gtid_set: self.read_set.clone().filter(|_| self.by_gtid) };
+        let at = Location {
+            position: self.boundary.clone(),
+            gtid_set: self.read_set.clone().filter(|_| self.by_gtid),
+        };
         let coded = if error.is_position_lost() {
             CodedError::new(codes::BINLOG_PURGED, "the source no longer has the binlog that comes next")
         } else if error.is_connection_lost() {
@@ -133,6 +139,9 @@ impl Reader {
             CodedError::new(codes::BINLOG_UNSUPPORTED, "the source's binlog cannot be read")
                 .remedy("check the source user's REPLICATION SLAVE grant, and the binlog with mysqlbinlog")
         };
-        coded.object(format!("{}:{}", self.endpoint.host, self.endpoint.port)).at(describe_location(&at)).cause(error)
+        coded
+            .object(format!("{}:{}", self.endpoint.host, self.endpoint.port))
+            .at(describe_location(&at))
+            .cause(error)
     }
 }

@@ -55,7 +55,8 @@ pub fn report(shared: Arc<Shared>) -> Arc<dyn Report> {
         let source = asked
             .filter(|asked| !synced && asked.position > location.position)
             .unwrap_or_else(|| location.clone());
-        let gtid = |location: &Location| location.gtid_set.as_ref().map(ToString::to_string).unwrap_or_default();
+        let gtid =
+            |location: &Location| location.gtid_set.as_ref().map(ToString::to_string).unwrap_or_default();
         let status = SyncStatus {
             total_events: events,
             total_tps: total,
@@ -105,7 +106,11 @@ pub fn watch_source(
     });
 }
 
-async fn ask(conn: &mut Connection, info: &ServerInfo, shared: &Shared) -> Result<(), dmnode_mysql::SqlError> {
+async fn ask(
+    conn: &mut Connection,
+    info: &ServerInfo,
+    shared: &Shared,
+) -> Result<(), dmnode_mysql::SqlError> {
     if let Some(row) = conn.query_one("SELECT UNIX_TIMESTAMP()").await?
         && let Some(now) = row.i64(0)
     {

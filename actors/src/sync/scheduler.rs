@@ -79,7 +79,9 @@ impl Scheduler {
 
     /// Chooses among appliers for a transaction without predecessors; `load` is what each has queued.
     pub fn choose(&mut self, load: &[usize]) -> usize {
-        let Some((least, lowest)) = load.iter().copied().enumerate().min_by_key(|(_, load)| *load) else { return 0 };
+        let Some((least, lowest)) = load.iter().copied().enumerate().min_by_key(|(_, load)| *load) else {
+            return 0;
+        };
         let stay = lowest > 0 && self.run < RUN && self.current < load.len();
         if stay {
             self.run += 1;
@@ -91,7 +93,13 @@ impl Scheduler {
     }
 
     /// The transaction has been given to an applier.
-    pub fn placed(&mut self, uses: &[Use], applier: usize, ordinal: Ordinal, is_done: impl FnMut(Ordinal) -> bool) {
+    pub fn placed(
+        &mut self,
+        uses: &[Use],
+        applier: usize,
+        ordinal: Ordinal,
+        is_done: impl FnMut(Ordinal) -> bool,
+    ) {
         let user = User { applier, ordinal };
         for used in uses {
             let users = self.users.entry(used.key).or_default();

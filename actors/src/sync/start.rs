@@ -33,9 +33,9 @@ pub async fn location(
                 .object(&spec.subtask.source_id)
                 .remedy("give `binlog-name` and `binlog-pos`, or `binlog-gtid` with `enable-gtid: true` in source.yaml"));
         }
-        let gtid_set =
-            if by_gtid { Some(GtidSet::parse(info.flavor, &meta.binlog_gtid)?) } else { None };
-        let position = BinlogPosition { file: meta.binlog_name.clone(), pos: u64::from(meta.binlog_pos).max(4) };
+        let gtid_set = if by_gtid { Some(GtidSet::parse(info.flavor, &meta.binlog_gtid)?) } else { None };
+        let position =
+            BinlogPosition { file: meta.binlog_name.clone(), pos: u64::from(meta.binlog_pos).max(4) };
         return Ok(Location { position, gtid_set });
     }
     if spec.subtask.start_time.is_some() {
@@ -75,7 +75,9 @@ pub async fn complete(
         let scan = tokio::time::timeout(SCAN_LIMIT, scan(endpoint, info, &location.position)).await;
         match scan {
             Ok(Ok(set)) => location.gtid_set = set,
-            Ok(Err(error)) => tracing::debug!(error = %error, "the start's binlog file cannot be looked through"),
+            Ok(Err(error)) => {
+                tracing::debug!(error = %error, "the start's binlog file cannot be looked through")
+            }
             Err(_) => {}
         }
     }

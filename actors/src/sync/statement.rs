@@ -230,7 +230,11 @@ impl Builder {
         let rows: Vec<&Row> = updates.iter().map(|(_, after)| *after).collect();
         let alias = self.dialect.modern_mysql;
         self.values(table, &rows, None, Verb::Update, 2, |table, out| {
-            out.extend_from_slice(if alias { b" AS dmnode_new ON DUPLICATE KEY UPDATE " } else { b" ON DUPLICATE KEY UPDATE " });
+            out.extend_from_slice(if alias {
+                b" AS dmnode_new ON DUPLICATE KEY UPDATE "
+            } else {
+                b" ON DUPLICATE KEY UPDATE "
+            });
             let mut first = true;
             for index in table.writable.iter().filter(|index| !table.identity.contains(index)) {
                 comma(&mut first, out);
@@ -260,7 +264,9 @@ impl Builder {
         let mut count: usize = 0;
         for row in rows {
             let memory = row.memory();
-            if count > 0 && (count >= ROWS_MAX || self.current.sql.len() + memory * 2 > self.dialect.packet_limit) {
+            if count > 0
+                && (count >= ROWS_MAX || self.current.sql.len() + memory * 2 > self.dialect.packet_limit)
+            {
                 tail(table, &mut self.current.sql);
                 self.end(table, verb, count as u64 * each, change);
                 count = 0;
@@ -297,8 +303,12 @@ impl Builder {
     }
 
     fn update(&mut self, table: &Arc<Table>, before: &Row, after: &Row, change: Option<usize>) {
-        let changed: Vec<usize> =
-            table.writable.iter().copied().filter(|index| before.values.get(*index) != after.values.get(*index)).collect();
+        let changed: Vec<usize> = table
+            .writable
+            .iter()
+            .copied()
+            .filter(|index| before.values.get(*index) != after.values.get(*index))
+            .collect();
         if changed.is_empty() {
             return;
         }
@@ -346,7 +356,9 @@ impl Builder {
         for row in rows {
             let memory: usize =
                 table.identity.iter().filter_map(|index| row.values.get(*index)).map(Value::memory).sum();
-            if count > 0 && (count >= ROWS_MAX || self.current.sql.len() + memory * 2 > self.dialect.packet_limit) {
+            if count > 0
+                && (count >= ROWS_MAX || self.current.sql.len() + memory * 2 > self.dialect.packet_limit)
+            {
                 self.current.sql.push(b')');
                 self.end(table, Verb::Delete, count as u64, None);
                 count = 0;

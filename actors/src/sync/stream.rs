@@ -1,5 +1,6 @@
 //! The stream: events in, transactions out to the appliers, barriers for what cannot be done in parallel.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use dmnode_mysql::{BinlogEvent, DecodeError, DecodeErrorKind, RowImages, RowsEve
 use tokio::sync::{Mutex, mpsc};
 
 use super::applier::Applier;
-use super::assemble::{Assembler, Step, place};
+use super::assemble::{Assembler, Step, place, xid_text};
 use super::change::{Change, RowChange, Transaction, describe};
 use super::coordinator::{Queued, Shared, WINDOW_MAX};
 use super::ddl::{Decision, Servers, decide, session};
@@ -27,6 +28,8 @@ use crate::unit::UnitContext;
 
 /// A transaction beyond this size is not kept in memory: it is streamed into the target.
 pub const LARGE_BYTES: usize = 8 << 20;
+/// Prepared XA transactions out of scope that are remembered.
+const FOREIGN_XA_MAX: usize = 10_000;
 
 /// Why the stream ended.
 #[derive(Debug)]
@@ -84,6 +87,8 @@ pub(super) struct Stream {
     pub ddl: DdlLog,
     pub until: Option<Location>,
     pub open: Open,
+    /// Prepared XA transactions without changes in scope: how they are decided does not matter.
+    pub foreign_xa: HashSet<String>,
 }
 
 impl Stream {
@@ -185,8 +190,8 @@ impl Stream {
             }
             Step::RollbackTo(name) => self.rollback_to(&name, event)?,
             Step::XaPrepared => self.xa_prepared(event, end)?,
-            Step::XaDecided { commit } => {
-                if commit {
+            Step::XaDecided { commit, xid } => {
+                if !self.foreign_xa.remove(&xid) && commit {
                     return Err(CodedError::new(
                         codes::BINLOG_UNSUPPORTED,
                         "an XA transaction is committed whose changes were not read with it",
@@ -228,7 +233,7 @@ impl Stream {
 
     fn idle(&mut self, end: &BinlogPosition) {
         if !self.assembler.is_open() && !end.file.is_empty() && end.pos >= 4 {
-            self.reader.passed(end.clone(), None);
+            self.reader.moved(end.clone());
             self.advance(end);
         }
     }
@@ -238,7 +243,7 @@ impl Stream {
             && !self.assembler.is_open()
         {
             let next = BinlogPosition { file: file.clone(), pos: *pos };
-            self.reader.passed(next.clone(), None);
+            self.reader.moved(next.clone());
             self.advance(&next);
         }
     }
@@ -335,6 +340,11 @@ impl Stream {
             .remedy("two-phase XA is not supported yet: use ordinary transactions or ONE PHASE on the source, and start again from a later position")
             .into());
         }
+        if let dmnode_mysql::EventBody::XaPrepare { format_id, gtrid, bqual, .. } = &event.body
+            && self.foreign_xa.len() < FOREIGN_XA_MAX
+        {
+            self.foreign_xa.insert(xid_text(*format_id, gtrid, bqual));
+        }
         self.finish_empty(end)
     }
 
@@ -358,8 +368,9 @@ impl Stream {
         let decision = {
             let gtid = self.assembler.gtid().cloned();
             let filter = self.filter.as_ref();
-            let mut copied = filter
-                .map(|filter| |table: &dmnode_model::TableName| filter.ddl_is_copied(table, &end, gtid.as_ref()));
+            let mut copied = filter.map(|filter| {
+                |table: &dmnode_model::TableName| filter.ddl_is_copied(table, &end, gtid.as_ref())
+            });
             let copied = copied.as_mut().map(|copied| copied as &mut (dyn FnMut(&_) -> _ + '_));
             decide(query, &self.scope, servers, copied).map_err(|error| error.at(&at))?
         };
@@ -491,8 +502,13 @@ impl Stream {
             bytes: open.bytes,
         };
         // A closed queue means that its applier has failed; the failure is met at the next event.
-        let sent = self.queues.get(applier).map(|queue| queue.send(Queued { transaction, _permit: permit }));
-        if !matches!(sent, Some(Ok(()))) && self.shared.failed.is_cancelled() {
+        let queued = Queued { transaction, _permit: permit };
+        let sent = self.queues.get(applier).is_some_and(|queue| queue.send(queued).is_ok());
+        if !sent {
+            tokio::select! {
+                () = self.shared.failed.cancelled() => {}
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            }
             return Err(self.failure());
         }
         self.drop_filter(&end);

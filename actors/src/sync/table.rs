@@ -60,10 +60,17 @@ pub struct ForeignKeys {
 
 impl Table {
     /// Derives everything from the target's description.
-    pub fn new(number: u32, source: TableName, info: TableInfo, foreign: ForeignKeys, copy_key: Option<&str>) -> Self {
+    pub fn new(
+        number: u32,
+        source: TableName,
+        info: TableInfo,
+        foreign: ForeignKeys,
+        copy_key: Option<&str>,
+    ) -> Self {
         let identity_key = info.row_identity();
-        let identity: Vec<usize> =
-            identity_key.map(|key| key.columns.iter().filter_map(|part| part.column).collect()).unwrap_or_default();
+        let identity: Vec<usize> = identity_key
+            .map(|key| key.columns.iter().filter_map(|part| part.column).collect())
+            .unwrap_or_default();
         let identity_name = identity_key.map(|key| key.name.clone());
         let other_unique = info
             .keys
@@ -109,5 +116,4 @@ impl Table {
     pub fn ignores_warnings(&self) -> bool {
         self.harmless_warnings.load(Ordering::Relaxed)
     }
-
 }

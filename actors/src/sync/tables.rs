@@ -145,7 +145,8 @@ impl Tables {
         if let Some(table) = self.tables.get(source) {
             return Ok(table.clone());
         }
-        let table = if scope.has_table(source)? { Some(self.load(scope, copied, source).await?) } else { None };
+        let table =
+            if scope.has_table(source)? { Some(self.load(scope, copied, source).await?) } else { None };
         self.tables.insert(source.clone(), table.clone());
         Ok(table)
     }
@@ -216,7 +217,8 @@ impl Tables {
             };
             let edges = rows.iter().map(|row| {
                 let text = |index: usize| row.string(index).unwrap_or_default();
-                let acts = |index: usize| matches!(text(index).as_str(), "CASCADE" | "SET NULL" | "SET DEFAULT");
+                let acts =
+                    |index: usize| matches!(text(index).as_str(), "CASCADE" | "SET NULL" | "SET DEFAULT");
                 Edge {
                     child: TableName::new(text(0), text(1)),
                     parent: TableName::new(text(2), text(3)),
@@ -238,7 +240,10 @@ struct Edge {
 }
 
 /// Connected tables share one component.
-fn components(edges: impl Iterator<Item = Edge>, source_logs_actions: bool) -> HashMap<TableName, ForeignKeys> {
+fn components(
+    edges: impl Iterator<Item = Edge>,
+    source_logs_actions: bool,
+) -> HashMap<TableName, ForeignKeys> {
     let mut group: HashMap<TableName, u64> = HashMap::new();
     let mut acting = Vec::new();
     for (number, edge) in edges.enumerate() {
@@ -294,7 +299,8 @@ mod tests {
     #[test]
     fn connected_tables_form_components() {
         let edges = || {
-            vec![edge("b", "a", false), edge("d", "c", true), edge("c", "b", false), edge("y", "x", false)].into_iter()
+            vec![edge("b", "a", false), edge("d", "c", true), edge("c", "b", false), edge("y", "x", false)]
+                .into_iter()
         };
         let found = components(edges(), false);
         let of = |name: &str| found[&TableName::new("s", name)];

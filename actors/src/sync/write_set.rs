@@ -161,7 +161,9 @@ fn is_plain_collation(collation: &str) -> bool {
             let kind = kind.strip_prefix("uca1400_").map_or(kind, |rest| {
                 // uca1400[_nopad]_ai_ci and the like, without a language.
                 match rest {
-                    "ai_ci" | "as_ci" | "as_cs" | "nopad_ai_ci" | "nopad_as_ci" | "nopad_as_cs" => "general_ci",
+                    "ai_ci" | "as_ci" | "as_cs" | "nopad_ai_ci" | "nopad_as_ci" | "nopad_as_cs" => {
+                        "general_ci"
+                    }
                     other => other,
                 }
             });
@@ -173,9 +175,14 @@ fn is_plain_collation(collation: &str) -> bool {
 fn fold_of(column: &ColumnInfo) -> Fold {
     use dmnode_mysql::ColumnType as T;
     match &column.data_type {
-        T::TinyInt | T::SmallInt | T::MediumInt | T::Int | T::BigInt | T::Decimal { .. } | T::Float | T::Double => {
-            Fold::Exact
-        }
+        T::TinyInt
+        | T::SmallInt
+        | T::MediumInt
+        | T::Int
+        | T::BigInt
+        | T::Decimal { .. }
+        | T::Float
+        | T::Double => Fold::Exact,
         T::Bit(_) | T::Year | T::Date | T::Time(_) | T::DateTime(_) | T::Timestamp(_) => Fold::Exact,
         T::Enum(_) | T::Set(_) | T::Inet4 | T::Inet6 | T::Uuid => Fold::Exact,
         T::Binary(_) | T::VarBinary(_) | T::TinyBlob | T::Blob | T::MediumBlob | T::LongBlob => Fold::Binary,
