@@ -23,13 +23,21 @@ const TYPES: &[(&str, &str, &str, &str)] = &[
     ("c_int", "INT", "-2147483648", "2147483647"),
     ("c_bigint", "BIGINT", "-9223372036854775808", "-9223372036854775807"),
     ("c_ubigint", "BIGINT UNSIGNED", "18446744073709551615", "18446744073709551614"),
-    ("c_decimal", "DECIMAL(65,30)", "12345678901234567890123456789012345.000000000000000000000000000001",
-     "12345678901234567890123456789012345.000000000000000000000000000002"),
+    (
+        "c_decimal",
+        "DECIMAL(65,30)",
+        "12345678901234567890123456789012345.000000000000000000000000000001",
+        "12345678901234567890123456789012345.000000000000000000000000000002",
+    ),
     ("c_udecimal", "DECIMAL(10,2) UNSIGNED ZEROFILL", "1.50", "1.51"),
     ("c_float", "FLOAT", "0.1", "0.10000001"),
+    ("c_float_small", "FLOAT", "-1.1754944e-38", "-1.1754945e-38"),
+    ("c_float_tiny", "FLOAT", "1.4e-45", "0"),
+    ("c_float_plain", "FLOAT", "-0.000012345679", "-0.000012345678"),
     ("c_float_big", "FLOAT", "3.4028e38", "3.4027e38"),
     ("c_double", "DOUBLE", "0.1", "0.10000000000000002"),
     ("c_double_big", "DOUBLE", "-1.7976931348623157e308", "1e300"),
+    ("c_double_long", "DOUBLE", "-1.2345678901234568e-300", "-1.2345678901234566e-300"),
     ("c_double_small", "DOUBLE", "5e-324", "1e-323"),
     ("c_bit1", "BIT(1)", "b'1'", "b'0'"),
     ("c_bit64", "BIT(64)", "0xFFFFFFFFFFFFFFFF", "0xFFFFFFFFFFFFFFFE"),
@@ -45,23 +53,42 @@ const TYPES: &[(&str, &str, &str, &str)] = &[
     ("c_char", "CHAR(20) CHARACTER SET utf8mb4", "'a'", "'A'"),
     ("c_char_space", "VARCHAR(20) CHARACTER SET utf8mb4", "'a'", "'a '"),
     ("c_varchar", "VARCHAR(100) CHARACTER SET utf8mb4", "'héllo 🎉'", "'hello 🎉'"),
-    ("c_long_varchar", "VARCHAR(5000) CHARACTER SET utf8mb4", "REPEAT('é', 5000)", "CONCAT(REPEAT('é', 4999), 'e')"),
+    (
+        "c_long_varchar",
+        "VARCHAR(5000) CHARACTER SET utf8mb4",
+        "REPEAT('é', 5000)",
+        "CONCAT(REPEAT('é', 4999), 'e')",
+    ),
     ("c_latin1", "VARCHAR(100) CHARACTER SET latin1", "'naïve'", "'naive'"),
     ("c_gbk", "VARCHAR(100) CHARACTER SET gbk", "'你好'", "'你'"),
     ("c_utf16", "VARCHAR(100) CHARACTER SET utf16", "'ß🎉'", "'ss🎉'"),
     ("c_ascii", "CHAR(36) CHARACTER SET ascii COLLATE ascii_bin", "'x'", "'X'"),
     ("c_text", "TEXT CHARACTER SET utf8mb4", "'a,b#n'", "'a,b#v'"),
-    ("c_longtext", "LONGTEXT CHARACTER SET utf8mb4", "REPEAT('xy', 400000)", "CONCAT(REPEAT('xy', 399999), 'xz')"),
+    (
+        "c_longtext",
+        "LONGTEXT CHARACTER SET utf8mb4",
+        "REPEAT('xy', 400000)",
+        "CONCAT(REPEAT('xy', 399999), 'xz')",
+    ),
     ("c_binary", "BINARY(4)", "x'00FF'", "x'00FF0001'"),
     ("c_varbinary", "VARBINARY(100)", "x'00FF'", "x'00FF00'"),
     ("c_blob", "BLOB", "x'27005C'", "x'27005D'"),
     ("c_longblob", "LONGBLOB", "REPEAT(x'00FE', 300000)", "CONCAT(REPEAT(x'00FE', 299999), x'00FF')"),
     ("c_enum", "ENUM('a','b','c''d') CHARACTER SET utf8mb4", "'c''d'", "'a'"),
     ("c_set", "SET('a','b','c') CHARACTER SET utf8mb4", "'a,c'", "''"),
-    ("c_json", "JSON", r#"'{"b": [1, 2.5, "é", null, true], "a": {}, "n": 12345678901234}'"#,
-     r#"'{"b": [1, 2.5, "é", null, true], "a": {}, "n": 12345678901235}'"#),
+    (
+        "c_json",
+        "JSON",
+        r#"'{"b": [1, 2.5, "é", null, true], "a": {}, "n": 12345678901234}'"#,
+        r#"'{"b": [1, 2.5, "é", null, true], "a": {}, "n": 12345678901235}'"#,
+    ),
     ("c_json_text", "JSON", r#"'"1"'"#, "'1'"),
-    ("c_geometry", "GEOMETRY", "ST_GeomFromText('LINESTRING(0 0,1 1,2 3)')", "ST_GeomFromText('LINESTRING(0 0,1 1,3 2)')"),
+    (
+        "c_geometry",
+        "GEOMETRY",
+        "ST_GeomFromText('LINESTRING(0 0,1 1,2 3)')",
+        "ST_GeomFromText('LINESTRING(0 0,1 1,3 2)')",
+    ),
     ("c_point", "POINT", "ST_GeomFromText('POINT(1.5 -2)')", "ST_GeomFromText('POINT(1.5 -2.0000000001)')"),
     ("c_null", "INT", "NULL", "0"),
     ("c_null_text", "VARCHAR(10) CHARACTER SET utf8mb4", "NULL", "''"),
@@ -175,7 +202,11 @@ async fn every_type(kinds: (Kind, Kind)) {
         assert_eq!(keyed[0].key, [("id".to_owned(), Some("1".to_owned()))]);
         let mut kinds_found: Vec<DiffKind> = keyless.iter().map(|row| row.kind).collect();
         kinds_found.sort_by_key(|kind| format!("{kind:?}"));
-        assert_eq!(kinds_found, [DiffKind::ExtraInTarget, DiffKind::MissingInTarget], "{kinds:?} {name}: {rows:#?}");
+        assert_eq!(
+            kinds_found,
+            [DiffKind::ExtraInTarget, DiffKind::MissingInTarget],
+            "{kinds:?} {name}: {rows:#?}"
+        );
         for table in ["k", "n"] {
             conn.execute(format!("DELETE FROM db.{table} WHERE id = 1")).await.unwrap();
             conn.execute(insert_types(table, 1)).await.unwrap();
@@ -208,7 +239,8 @@ fn found(rows: &[DiffRow]) -> Vec<(DiffKind, String, String)> {
     let mut found: Vec<_> = rows
         .iter()
         .map(|row| {
-            let key: Vec<String> = row.key.iter().map(|(_, value)| value.clone().unwrap_or_default()).collect();
+            let key: Vec<String> =
+                row.key.iter().map(|(_, value)| value.clone().unwrap_or_default()).collect();
             (row.kind, row.target_table.clone(), key.join("/"))
         })
         .collect();
@@ -237,8 +269,15 @@ async fn rows_tables_and_columns_on_one_side_only_are_named() {
     source.execute(&["CREATE TABLE db.cols (id INT PRIMARY KEY, a INT, gone INT)"]).await;
     target.execute(&["CREATE TABLE db.only_target (id INT)", "INSERT INTO other.t VALUES (2)"]).await;
     target.execute(&["CREATE TABLE db.cols (id INT PRIMARY KEY, a INT, added INT)"]).await;
-    target.execute(&["DELETE FROM db.a WHERE x IN (0, 499, 999)", "INSERT INTO db.a VALUES (5, 'é', -1), (6, 'zzz', 99)"]).await;
-    target.execute(&["UPDATE db.a SET x = NULL WHERE x = 123", "INSERT INTO db.empty VALUES (-5), (7)"]).await;
+    target
+        .execute(&[
+            "DELETE FROM db.a WHERE x IN (0, 499, 999)",
+            "INSERT INTO db.a VALUES (5, 'é', -1), (6, 'zzz', 99)",
+        ])
+        .await;
+    target
+        .execute(&["UPDATE db.a SET x = NULL WHERE x = 123", "INSERT INTO db.empty VALUES (-5), (7)"])
+        .await;
     let (summary, rows) = compare(&source, &target).await;
     let expected = |kind, table: &str, key: &str| (kind, format!("`db`.`{table}`"), key.to_owned());
     let mut wanted = vec![
@@ -272,18 +311,30 @@ async fn rows_tables_and_columns_on_one_side_only_are_named() {
 async fn keys_of_every_kind_in_small_chunks() {
     let (source, target) = pair(PAIRS[3]).await;
     let keys = [
-        ("kt", "VARCHAR(60) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", "VARCHAR(60) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci", "CONCAT(CHAR(97 + n MOD 26), '-é-', n)"),
+        (
+            "kt",
+            "VARCHAR(60) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+            "VARCHAR(60) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci",
+            "CONCAT(CHAR(97 + n MOD 26), '-é-', n)",
+        ),
         ("kl", "VARCHAR(60) CHARACTER SET latin1", "VARCHAR(60) CHARACTER SET utf8mb4", "CONCAT('ü', n)"),
         ("kb", "VARBINARY(16)", "VARBINARY(16)", "UNHEX(LPAD(HEX(n * 7919), 8, '0'))"),
         ("ku", "BINARY(16)", "BINARY(16)", "UNHEX(LEFT(SHA2(n, 256), 32))"),
         ("kd", "DECIMAL(20,3)", "DECIMAL(20,3)", "(n - 150) / 8"),
         ("kdt", "DATETIME(3)", "DATETIME(3)", "TIMESTAMP('2020-01-01') + INTERVAL n * 37 SECOND"),
-        ("kts", "TIMESTAMP NOT NULL", "DATETIME NOT NULL", "TIMESTAMP('2020-01-01') + INTERVAL n * 3700 SECOND"),
+        (
+            "kts",
+            "TIMESTAMP NOT NULL",
+            "DATETIME NOT NULL",
+            "TIMESTAMP('2020-01-01') + INTERVAL n * 3700 SECOND",
+        ),
         ("kbig", "BIGINT UNSIGNED", "BIGINT UNSIGNED", "18446744073709551615 - n"),
-        ("kf", "DOUBLE", "DOUBLE", "n / 7"),
+        ("kf", "DOUBLE", "DOUBLE", "n * 0.37e0"),
     ];
     for (server, of_source) in [(&source, true), (&target, false)] {
-        server.execute(&["CREATE DATABASE db", "CREATE TABLE mysql.seq (n BIGINT UNSIGNED PRIMARY KEY)"]).await;
+        server
+            .execute(&["CREATE DATABASE db", "CREATE TABLE mysql.seq (n BIGINT UNSIGNED PRIMARY KEY)"])
+            .await;
         let numbers: Vec<String> = (0..300).map(|n| format!("({n})")).collect();
         server.execute(&[&format!("INSERT INTO mysql.seq VALUES {}", numbers.join(","))]).await;
         for (name, ours, theirs, value) in keys {
@@ -292,7 +343,10 @@ async fn keys_of_every_kind_in_small_chunks() {
             server
                 .execute(&[
                     &format!("CREATE TABLE db.{name} (k {kind}, v INT, PRIMARY KEY (k))"),
-                    &format!("INSERT INTO db.{name} SELECT {}, n FROM mysql.seq", value.replace("(n - 150)", "(CAST(n AS SIGNED) - 150)")),
+                    &format!(
+                        "INSERT INTO db.{name} SELECT {}, n FROM mysql.seq",
+                        value.replace("(n - 150)", "(CAST(n AS SIGNED) - 150)")
+                    ),
                 ])
                 .await;
         }
@@ -308,12 +362,20 @@ async fn keys_of_every_kind_in_small_chunks() {
     assert_eq!((summary.tables, summary.source_rows, summary.target_rows), (10, 3000, 3000));
     let mut wanted = 0;
     for name in ["kt", "kl", "kb", "ku", "kd", "kdt", "kts", "kbig", "ke"] {
-        target.execute(&[&format!("UPDATE db.{name} SET v = -1 WHERE v = 49"), &format!("DELETE FROM db.{name} WHERE v IN (50, 299)")]).await;
+        target
+            .execute(&[
+                &format!("UPDATE db.{name} SET v = -1 WHERE v = 49"),
+                &format!("DELETE FROM db.{name} WHERE v IN (50, 299)"),
+            ])
+            .await;
         wanted += 3;
     }
     let (_, rows) = compare(&source, &target).await;
     assert_eq!(rows.len(), wanted, "{rows:#?}");
-    assert_eq!(rows.iter().filter(|row| row.kind == DiffKind::ColumnsDiffer && row.columns == ["v"]).count(), 9);
+    assert_eq!(
+        rows.iter().filter(|row| row.kind == DiffKind::ColumnsDiffer && row.columns == ["v"]).count(),
+        9
+    );
     assert_eq!(rows.iter().filter(|row| row.kind == DiffKind::MissingInTarget).count(), 18);
     target.execute(&["UPDATE db.kf SET v = -1 WHERE v = 49"]).await;
     assert_eq!(compare(&source, &target).await.1.len(), wanted + 2);
@@ -326,15 +388,22 @@ async fn several_sources_are_compared_as_their_union() {
         server.execute(&[&format!("CREATE DATABASE {schema}")]).await;
         for table in ["t", "n"] {
             let key = if table == "t" { ", PRIMARY KEY (id)" } else { "" };
-            server.execute(&[&format!("CREATE TABLE {schema}.{table} (id INT NOT NULL, j JSON, v VARCHAR(9){key})")]).await;
-            let rows: Vec<String> = (0..200).map(|n| format!("({}, '{{\"a\": {n}}}', 'x')", n * 2 + first)).collect();
+            server
+                .execute(&[&format!(
+                    "CREATE TABLE {schema}.{table} (id INT NOT NULL, j JSON, v VARCHAR(9){key})"
+                )])
+                .await;
+            let rows: Vec<String> =
+                (0..200).map(|n| format!("({}, '{{\"a\": {n}}}', 'x')", n * 2 + first)).collect();
             server.execute(&[&format!("INSERT INTO {schema}.{table} VALUES {}", rows.join(","))]).await;
         }
     }
     target.execute(&["CREATE DATABASE merged"]).await;
     for table in ["t", "n"] {
         let key = if table == "t" { ", PRIMARY KEY (id)" } else { "" };
-        target.execute(&[&format!("CREATE TABLE merged.{table} (id INT NOT NULL, j JSON, v VARCHAR(9){key})")]).await;
+        target
+            .execute(&[&format!("CREATE TABLE merged.{table} (id INT NOT NULL, j JSON, v VARCHAR(9){key})")])
+            .await;
         let rows: Vec<String> = (0..400).map(|n| format!("({n}, '{{\"a\":{}}}', 'x')", n / 2)).collect();
         target.execute(&[&format!("INSERT INTO merged.{table} VALUES {}", rows.join(","))]).await;
     }
@@ -343,7 +412,12 @@ async fn several_sources_are_compared_as_their_union() {
     let (summary, rows) = run().await.unwrap();
     assert!(summary.equal, "{rows:#?}");
     assert_eq!((summary.tables, summary.source_rows, summary.target_rows), (2, 800, 800));
-    target.execute(&["UPDATE merged.t SET j = '{\"a\": 0}' WHERE id = 11", "DELETE FROM merged.n WHERE id = 10"]).await;
+    target
+        .execute(&[
+            "UPDATE merged.t SET j = '{\"a\": 0}' WHERE id = 11",
+            "DELETE FROM merged.n WHERE id = 10",
+        ])
+        .await;
     // The same key in both sources is a difference whatever the target has.
     two.execute(&["INSERT INTO db_2.t SELECT 20, j, v FROM db_2.t WHERE id = 21"]).await;
     let (_, rows) = run().await.unwrap();
@@ -410,7 +484,10 @@ async fn a_difference_that_lag_explains_is_none() {
         assert_eq!(found(&rows), [(DiffKind::ColumnsDiffer, "`db`.`k`".to_owned(), "3".to_owned())]);
         assert_eq!(rows[0].detail, "");
         target.execute(&["UPDATE dm_meta.t_dmnode_progress SET watermark_file = 'bin.000001'"]).await;
-        let short = DiffParams { recheck_timeout: Duration::from_secs(2), ..params(configs(&[&source], &target, "")) };
+        let short = DiffParams {
+            recheck_timeout: Duration::from_secs(2),
+            ..params(configs(&[&source], &target, ""))
+        };
         let (_, rows) = compare_with(short).await.unwrap();
         assert!(rows.len() == 1 && rows[0].detail.contains("has not passed"), "{rows:#?}");
     }

@@ -64,8 +64,14 @@ pub(super) fn is_equal(meaning: Meaning, a: Option<&[u8]>, b: Option<&[u8]>) -> 
     }
 }
 
-fn number(text: &[u8]) -> Option<f64> {
-    std::str::from_utf8(text).ok()?.trim().parse().ok()
+/// The number, and whether it is shown multiplied.
+fn number(text: &[u8]) -> Option<(bool, f64)> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (multiplied, digits) = match text.strip_prefix('t') {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
+    Some((multiplied, digits.parse().ok()?))
 }
 
 /// The columns to compare.
@@ -123,8 +129,10 @@ pub(super) enum Form {
     Integer,
     /// A number with so many digits behind the point.
     Decimal(u8),
-    /// `* 1e0` gives all digits of a FLOAT, too.
+    /// DOUBLE.
     Double,
+    /// FLOAT, also where another table has DOUBLE.
+    Float,
     /// A date or time as the server writes it.
     Plain,
     /// With so many digits of the second's fraction.
@@ -150,7 +158,17 @@ impl Form {
         match self {
             Form::Integer => format!("CAST({name} + 0 AS CHAR)"),
             Form::Decimal(scale) => format!("CAST(CAST({name} AS DECIMAL(65, {scale})) AS CHAR)"),
-            Form::Double => format!("CAST({name} * 1e0 AS CHAR)"),
+            // The servers write the same digits but differ in where they change to the form with an exponent, and
+            // MySQL cuts digits from an expression (not from a column) beyond 22 characters. So small values are
+            // shown multiplied, by a power of two, which is exact.
+            Form::Double => format!(
+                "IF(ABS({name}) < 1e-2 AND ABS({name}) >= 1e-16, CONCAT('t', {name} * 1152921504606846976e0), \
+                 CONCAT({name}))"
+            ),
+            // A column by itself gives six digits only; the product with a DOUBLE has them all.
+            Form::Float => {
+                format!("IF(ABS({name}) < 1e-2, CONCAT('t', {name} * 1e45), CONCAT({name} * 1e0))")
+            }
             Form::Plain => format!("CAST({name} AS CHAR)"),
             Form::Time(digits) => format!("CAST(CAST({name} AS TIME({digits})) AS CHAR)"),
             Form::DateTime(digits) => format!("CAST(CAST({name} AS DATETIME({digits})) AS CHAR)"),
@@ -185,8 +203,11 @@ fn form(columns: &[&ColumnInfo]) -> (Form, Meaning) {
         });
         return text(Form::Decimal(scale.min(SCALE_MAX)));
     }
-    if all(&|column| matches!(column.data_type, T::Float | T::Double)) {
+    if all(&|column| matches!(column.data_type, T::Double)) {
         return (Form::Double, Meaning::Number);
+    }
+    if all(&|column| matches!(column.data_type, T::Float | T::Double)) {
+        return (Form::Float, Meaning::Number);
     }
     if all(&|column| matches!(column.data_type, T::Date)) {
         return text(Form::Plain);
