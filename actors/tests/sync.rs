@@ -306,6 +306,10 @@ async fn scenario(from: Kind, to: Kind, gtid: bool) {
     let status = running.ctx.status.snapshot().1.sync.unwrap();
     assert!(status.total_rows >= 20, "{status:?}");
     running.stop().await;
+    if gtid {
+        let known = rig.target.number("SELECT COUNT(watermark_gtid) FROM dm_meta.t_dmnode_progress").await;
+        assert_eq!(known, 4, "every row knows its GTID set");
+    }
     let checkpoint = rig
         .target
         .query("SELECT binlog_name, binlog_pos FROM dm_meta.t_syncer_checkpoint WHERE is_global = 1")
@@ -359,7 +363,7 @@ async fn a_lost_commit_answer_is_resolved() {
     rig.caught_up(&mut running).await;
     for round in 0..6 {
         // Alternately: the COMMIT takes effect and its answer is lost; the COMMIT never arrives.
-        proxy.lose_next_commit(round % 2 == 0);
+        proxy.lose_next("COMMIT", round % 2 == 0);
         write(&rig.source, &changes(round)).await;
         rig.caught_up(&mut running).await;
     }
@@ -526,4 +530,70 @@ async fn a_killed_source_connection_is_made_anew() {
     rig.caught_up(&mut running).await;
     rig.assert_equal().await;
     running.stop().await;
+}
+
+/// INV-7: a DDL whose connection is lost, before or after it took effect, and whose owner then dies or lives, is
+/// executed once.
+async fn ddl_once(to: Kind) {
+    let mut rig = Rig::new(Kind::Mariadb, to, true).await;
+    let proxy = Proxy::start(rig.target.port).await;
+    rig.target_port = proxy.port;
+    rig.source
+        .execute(&[
+            "CREATE DATABASE app",
+            "CREATE TABLE app.a (id INT PRIMARY KEY, v INT)",
+            "CREATE TABLE app.b LIKE app.a",
+            "INSERT INTO app.a VALUES (1, 1)",
+            "INSERT INTO app.b VALUES (2, 2)",
+        ])
+        .await;
+    let mut running = rig.start();
+    rig.caught_up(&mut running).await;
+    let mut column = 0;
+    for crash in [false, true] {
+        for only_the_answer in [true, false] {
+            // Twin tables that change places: their definitions tell nothing, the marker does.
+            for kind in ["RENAME TABLE", "ALTER TABLE", "TRUNCATE TABLE", "CREATE TABLE `app`.`copy"] {
+                column += 1;
+                let lost = proxy.lost();
+                proxy.lose_next(kind, only_the_answer);
+                let sql = match kind {
+                    "RENAME TABLE" => "RENAME TABLE app.a TO app.tmp, app.b TO app.a, app.tmp TO app.b".to_owned(),
+                    "ALTER TABLE" => format!("ALTER TABLE app.a ADD COLUMN c{column} INT NOT NULL DEFAULT {column}"),
+                    "TRUNCATE TABLE" => "TRUNCATE TABLE app.b".to_owned(),
+                    _ => format!("CREATE TABLE app.copy{column} AS SELECT * FROM app.a"),
+                };
+                // The twins must stay twins for the next exchange.
+                let twin = format!("ALTER TABLE app.b ADD COLUMN c{column} INT NOT NULL DEFAULT {column}");
+                let fill = format!("INSERT INTO app.b (id, v) VALUES ({column}00, 1)");
+                rig.source.execute(&[&sql, &fill]).await;
+                let deadline = tokio::time::Instant::now() + PATIENCE;
+                while proxy.lost() == lost {
+                    assert!(tokio::time::Instant::now() < deadline, "{sql} was not lost");
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                if crash {
+                    running.crash().await;
+                    running = rig.start();
+                }
+                if kind == "ALTER TABLE" {
+                    rig.source.execute(&[&twin]).await;
+                }
+                rig.caught_up(&mut running).await;
+                rig.assert_equal().await;
+            }
+        }
+    }
+    assert_eq!(rig.target.number("SELECT COUNT(*) FROM dm_meta.t_dmnode_ddl").await, 0);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ddl_is_executed_once_in_mariadb() {
+    ddl_once(Kind::Mariadb).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ddl_is_executed_once_in_mysql() {
+    ddl_once(Kind::Mysql).await;
 }

@@ -1,19 +1,26 @@
-//! A TCP proxy that loses the answer to a COMMIT, or the COMMIT itself.
+//! A TCP proxy that loses the answer to a statement, or the statement itself.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-const NOTHING: u8 = 0;
-const ANSWER: u8 = 1;
-const COMMIT: u8 = 2;
+const COM_QUERY: u8 = 3;
+
+/// What is to be lost next.
+#[derive(Clone)]
+struct Loss {
+    /// Statements that begin so.
+    prefix: &'static [u8],
+    /// The statement arrives, its answer does not.
+    only_the_answer: bool,
+}
 
 #[derive(Default)]
 struct State {
-    armed: AtomicU8,
+    armed: Mutex<Option<Loss>>,
     lost: AtomicUsize,
 }
 
@@ -37,9 +44,9 @@ impl Proxy {
         Self { port, state }
     }
 
-    /// The next COMMIT loses its answer, or gets lost itself.
-    pub fn lose_next_commit(&self, only_the_answer: bool) {
-        self.state.armed.store(if only_the_answer { ANSWER } else { COMMIT }, Ordering::SeqCst);
+    /// The next statement that begins so loses its answer, or gets lost itself; the connection with it.
+    pub fn lose_next(&self, prefix: &'static str, only_the_answer: bool) {
+        *self.state.armed.lock().unwrap() = Some(Loss { prefix: prefix.as_bytes(), only_the_answer });
     }
 
     /// How many were lost.
@@ -66,19 +73,20 @@ async fn serve(client: TcpStream, server: u16, state: Arc<State>) {
         if client_in.read_exact(&mut body).await.is_err() {
             break;
         }
-        let mut lose = NOTHING;
-        if body == b"\x03COMMIT" {
-            lose = state.armed.swap(NOTHING, Ordering::SeqCst);
-        }
-        if lose != NOTHING {
-            state.lost.fetch_add(1, Ordering::SeqCst);
+        let loss = {
+            let mut armed = state.armed.lock().unwrap();
+            let hit = armed.as_ref().is_some_and(|loss| body.get(1..).is_some_and(|sql| sql.starts_with(loss.prefix)));
+            if hit && body[0] == COM_QUERY { armed.take() } else { None }
+        };
+        if let Some(loss) = loss {
             // From now on the client hears nothing.
             answers.abort();
-            if lose == ANSWER {
+            if loss.only_the_answer {
                 let _ = server_out.write_all(&head).await;
                 let _ = server_out.write_all(&body).await;
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(200)).await;
             }
+            state.lost.fetch_add(1, Ordering::SeqCst);
             return;
         }
         if server_out.write_all(&head).await.is_err() || server_out.write_all(&body).await.is_err() {
