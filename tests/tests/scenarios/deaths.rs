@@ -60,7 +60,9 @@ async fn run(name: &str, failpoints: &[&str], in_copy: bool) -> Result<()> {
                     "r".to_owned(),
                     format!("{{schema-pattern: \"{schema}\", target-schema: \"{schema}_{action}\"}}"),
                 )];
-                cluster.start_task(&file).await?;
+                // The answer may tell of the death already: done, but unhealthy.
+                let started = cluster.try_start_task(&file).await?;
+                ensure!([0, 4].contains(&started.code), "{started}");
                 cluster.wait_failpoint(failpoint, LIMIT).await?;
                 wait_counted(&cluster, &task, &schema, counter, 1, cause).await?;
                 cluster.wait_stage(&task, &schema, "Running", Some("Sync"), LIMIT).await?;

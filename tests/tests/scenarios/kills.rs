@@ -154,12 +154,13 @@ async fn kills_in_copy() -> Result<()> {
     let mut rng = StdRng::seed_from_u64(seed());
     let source = Server::start(Flavor::Mysql, &[]).await?;
     let target = Server::start(Flavor::Mariadb, &["--local-infile=1"]).await?;
-    seed_data(&source, "shop", 150_000, 3).await?;
+    seed_data(&source, "shop", 300_000, 3).await?;
     let mut cluster = Cluster::start("kills_in_copy", 3).await?;
     cluster.create_source(&SourceFile::new("copied", &source, true)).await?;
     let live = Workload::start(&[&source], "shop", 21, 2, Duration::from_millis(10))?;
 
     let mut times = Vec::new();
+    let mut killed_in_copy = 0;
     for round in 0..COPY_ROUNDS {
         let mut task = TaskFile::new(&format!("copy{round}"), "all", &target, "copied", "shop");
         let target_schema = format!("shop_{round}");
@@ -168,10 +169,11 @@ async fn kills_in_copy() -> Result<()> {
             format!("{{schema-pattern: \"shop\", target-schema: \"{target_schema}\"}}"),
         )];
         cluster.start_task(&task).await?;
-        tokio::time::sleep(Duration::from_millis(rng.random_range(0..2500))).await;
+        tokio::time::sleep(Duration::from_millis(rng.random_range(0..2000))).await;
         let victim = [Victim::Owner, Victim::Owner, Victim::Leader, Victim::Both][rng.random_range(0..4)];
         let restart_after = Duration::from_millis(rng.random_range(0..6000));
         let status = cluster.subtask(&task.name, "copied").await?;
+        killed_in_copy += usize::from(status["unit"] != "Sync");
         let round_run = Round { target: &target, task: &task, source: "copied", victim, restart_after };
         let time = round_run.run(&mut cluster).await?;
         println!(
@@ -195,6 +197,7 @@ async fn kills_in_copy() -> Result<()> {
     let diff = cluster.diff(&format!("copy{last}")).await?;
     ensure!(diff.code == 0, "{diff}");
     report("kills in copy", times)?;
+    ensure!(killed_in_copy >= COPY_ROUNDS / 3, "only {killed_in_copy} kills came before the copy was over");
     cluster.finish().await
 }
 
