@@ -49,9 +49,10 @@ pub async fn hit(name: &str) -> Result<(), CodedError> {
     let mut words = text.split_whitespace();
     match (words.next(), words.next()) {
         (Some("panic"), _) => panic!("failpoint {name}"),
-        (Some("error"), _) => {
-            Err(CodedError::new(dmnode_model::codes::FAILPOINT, format!("failpoint {name} asked for an error")))
-        }
+        (Some("error"), _) => Err(CodedError::new(
+            dmnode_model::codes::FAILPOINT,
+            format!("failpoint {name} asked for an error"),
+        )),
         (Some("hang"), _) => std::future::pending().await,
         (Some("exit"), _) => std::process::abort(),
         (Some("pause"), Some(millis)) => {

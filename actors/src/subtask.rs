@@ -24,7 +24,10 @@ pub async fn run(ctx: UnitContext, source: Arc<SourceConfig>, subtask: Arc<Subta
         TaskMode::Dump | TaskMode::Load | TaskMode::LoadAndSync => {
             return Err(CodedError::new(
                 codes::COPY_MODE_UNSUPPORTED,
-                format!("task-mode `{}` works with dump files, which dmnode does not write", subtask.mode.as_str()),
+                format!(
+                    "task-mode `{}` works with dump files, which dmnode does not write",
+                    subtask.mode.as_str()
+                ),
             )
             .object(&subtask.task));
         }

@@ -72,7 +72,13 @@ pub struct StatusCell(Mutex<CellState>);
 
 impl Default for StatusCell {
     fn default() -> Self {
-        Self(Mutex::new(CellState { unit: UnitType::InvalidUnit, report: None, copy: None, dump: None, load: None }))
+        Self(Mutex::new(CellState {
+            unit: UnitType::InvalidUnit,
+            report: None,
+            copy: None,
+            dump: None,
+            load: None,
+        }))
     }
 }
 

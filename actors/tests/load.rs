@@ -77,7 +77,9 @@ async fn seed(server: &Server) {
         ])
         .await;
     for _ in 0..15 {
-        server.execute(&["INSERT INTO shop.big (n, s) SELECT id, CONCAT('row ', RAND()) FROM shop.big"]).await;
+        server
+            .execute(&["INSERT INTO shop.big (n, s) SELECT id, CONCAT('row ', RAND()) FROM shop.big"])
+            .await;
     }
     server
         .execute(&[
@@ -110,8 +112,20 @@ async fn seed(server: &Server) {
 }
 
 const SHOP: [&str; 14] = [
-    "ints", "times", "texts", "bytes", "kinds", "two_keys", "char_key", "unique_only", "no_key", "nothing", "generated",
-    "parent", "a_child", "big",
+    "ints",
+    "times",
+    "texts",
+    "bytes",
+    "kinds",
+    "two_keys",
+    "char_key",
+    "unique_only",
+    "no_key",
+    "nothing",
+    "generated",
+    "parent",
+    "a_child",
+    "big",
 ];
 
 fn all_tables(kind: Kind) -> Vec<(&'static str, &'static str, &'static str, &'static str)> {
@@ -144,13 +158,21 @@ async fn copies_everything(from: Kind, to: Kind, target: &[&str]) {
     if from == Kind::Mariadb && to == Kind::Mariadb {
         rig.assert_equal(&[("shop", "own_types", "shop", "own_types")]).await;
     }
-    assert_eq!(rig.target.number("SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = 'empty_one'").await, 1);
+    assert_eq!(
+        rig.target
+            .number("SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = 'empty_one'")
+            .await,
+        1
+    );
     assert_eq!(
         rig.target.number("SELECT COUNT(*) FROM information_schema.views WHERE table_schema = 'shop'").await,
         0,
         "views are not migrated"
     );
-    assert!(rig.chunks().await.iter().filter(|row| row[0].as_deref() == Some("big")).count() >= 5, "big is cut");
+    assert!(
+        rig.chunks().await.iter().filter(|row| row[0].as_deref() == Some("big")).count() >= 5,
+        "big is cut"
+    );
     // A second run, by any epoch, has nothing to do.
     let before = rig.chunks().await;
     assert_eq!(rig.load(2).await.unwrap(), Loaded::Complete { consistent: true, latest: latest.clone() });
@@ -200,9 +222,13 @@ async fn fill(server: &Server, rows_log2: u32) {
         ])
         .await;
     for _ in 0..rows_log2 {
-        server.execute(&["INSERT INTO shop.big (n, s) SELECT id, CONCAT('row ', RAND()) FROM shop.big"]).await;
+        server
+            .execute(&["INSERT INTO shop.big (n, s) SELECT id, CONCAT('row ', RAND()) FROM shop.big"])
+            .await;
     }
-    server.execute(&["INSERT INTO shop.log SELECT n, s FROM shop.big LIMIT 20000", "ANALYZE TABLE shop.big"]).await;
+    server
+        .execute(&["INSERT INTO shop.log SELECT n, s FROM shop.big LIMIT 20000", "ANALYZE TABLE shop.big"])
+        .await;
 }
 
 /// The unit is dropped in mid-copy, the source goes on; another epoch completes the copy.
@@ -222,11 +248,15 @@ async fn is_resumed(from: Kind, to: Kind) {
         }
         unit.abort();
         let _ = unit.await;
-        let done: Vec<_> = rig.chunks().await.into_iter().filter(|row| row[2].as_deref() == Some("1")).collect();
+        let done: Vec<_> =
+            rig.chunks().await.into_iter().filter(|row| row[2].as_deref() == Some("1")).collect();
         assert!(done.len() as u64 >= before, "finished chunks stay");
         kept = done;
         rig.source
-            .execute(&[&format!("UPDATE shop.big SET n = -{epoch} WHERE id MOD 10 = {kills}"), "INSERT INTO shop.log VALUES (1, 'again')"])
+            .execute(&[
+                &format!("UPDATE shop.big SET n = -{epoch} WHERE id MOD 10 = {kills}"),
+                "INSERT INTO shop.log VALUES (1, 'again')",
+            ])
             .await;
     }
     let loaded = rig.load(epoch + 1).await.unwrap_or_else(|error| panic!("{error}"));
@@ -235,16 +265,23 @@ async fn is_resumed(from: Kind, to: Kind) {
         assert!(all.contains(row), "a finished chunk was read again: {row:?}");
     }
     // No row twice, none missing.
-    assert_eq!(rig.target.number("SELECT COUNT(*) FROM shop.big").await, rig.source.number("SELECT COUNT(*) FROM shop.big").await);
+    assert_eq!(
+        rig.target.number("SELECT COUNT(*) FROM shop.big").await,
+        rig.source.number("SELECT COUNT(*) FROM shop.big").await
+    );
     let sum: u64 = all.iter().map(|row| row[5].as_ref().unwrap().parse::<u64>().unwrap()).sum();
-    let there = rig.target.number("SELECT COUNT(*) FROM shop.big").await + rig.target.number("SELECT COUNT(*) FROM shop.log").await;
+    let there = rig.target.number("SELECT COUNT(*) FROM shop.big").await
+        + rig.target.number("SELECT COUNT(*) FROM shop.log").await;
     assert_eq!(sum, there);
     let filter = rig.filter().await.unwrap();
     let Loaded::Complete { consistent, latest } = loaded else { panic!("{loaded:?}") };
     assert_eq!((consistent, filter.max_location()), (filter.is_uniform(), Some(&latest)));
     assert!(!consistent, "the chunks of several generations have several positions");
     // An old owner cannot do anything any more.
-    assert_eq!(rig.load(epoch).await.map_err(|error| error.code), Ok(Loaded::Complete { consistent, latest }));
+    assert_eq!(
+        rig.load(epoch).await.map_err(|error| error.code),
+        Ok(Loaded::Complete { consistent, latest })
+    );
     // The filter's answers are those of the chunk rows.
     let big = TableName::new("shop", "big");
     let flavored = filter.min_location().unwrap().position.clone();
@@ -252,7 +289,10 @@ async fn is_resumed(from: Kind, to: Kind) {
     let after = BinlogPosition::new(filter.max_location().unwrap().position.file.clone(), u64::MAX);
     assert_eq!(filter.row_is_copied(&big, Some(1), &after, None), Ok(false));
     assert_eq!(filter.ddl_is_copied(&big, &after, None), DdlCopied::No);
-    assert_eq!(filter.ddl_is_copied(&big, &BinlogPosition::new(flavored.file.clone(), 4), None), DdlCopied::Yes);
+    assert_eq!(
+        filter.ddl_is_copied(&big, &BinlogPosition::new(flavored.file.clone(), 4), None),
+        DdlCopied::Yes
+    );
     assert_eq!(filter.key_column(&big), Some("id"));
 }
 

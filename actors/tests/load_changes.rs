@@ -21,7 +21,9 @@ async fn fill(server: &Server) {
         ])
         .await;
     for _ in 0..17 {
-        server.execute(&["INSERT INTO shop.big (n, s) SELECT id, CONCAT('row ', RAND()) FROM shop.big"]).await;
+        server
+            .execute(&["INSERT INTO shop.big (n, s) SELECT id, CONCAT('row ', RAND()) FROM shop.big"])
+            .await;
     }
     server.execute(&["CREATE TABLE shop.twin LIKE shop.big", "ANALYZE TABLE shop.big"]).await;
     server.execute(&["INSERT INTO shop.twin SELECT id, -n, 'twin' FROM shop.big LIMIT 1000"]).await;
@@ -56,8 +58,14 @@ fn late(rig_filter: &dmnode_actors::load::ChunkFilter) -> BinlogPosition {
 }
 
 async fn an_alter_restarts_the_table(kind: Kind) {
-    let rig = changed_under_way(kind, &["ALTER TABLE shop.big ADD COLUMN extra INT NOT NULL DEFAULT 5"]).await;
-    rig.assert_equal(&[("shop", "big", "shop", "big"), ("shop", "small", "shop", "small"), ("shop", "twin", "shop", "twin")]).await;
+    let rig =
+        changed_under_way(kind, &["ALTER TABLE shop.big ADD COLUMN extra INT NOT NULL DEFAULT 5"]).await;
+    rig.assert_equal(&[
+        ("shop", "big", "shop", "big"),
+        ("shop", "small", "shop", "small"),
+        ("shop", "twin", "shop", "twin"),
+    ])
+    .await;
     let filter = rig.filter().await.unwrap();
     let big = TableName::new("shop", "big");
     let max = filter.max_location().unwrap().position.clone();
@@ -84,21 +92,40 @@ async fn tables_of_equal_definition_that_are_swapped_are_told_apart() {
         let filter = rig.filter().await.unwrap();
         let max = filter.max_location().unwrap().position.clone();
         for table in ["big", "old", "twin"] {
-            assert_eq!(filter.ddl_is_copied(&TableName::new("shop", table), &max, None), DdlCopied::Yes, "{table}");
+            assert_eq!(
+                filter.ddl_is_copied(&TableName::new("shop", table), &max, None),
+                DdlCopied::Yes,
+                "{table}"
+            );
         }
-        assert_eq!(rig.target.number("SELECT COUNT(*) FROM information_schema.tables WHERE table_name = 'twin'").await, 0);
+        assert_eq!(
+            rig.target
+                .number("SELECT COUNT(*) FROM information_schema.tables WHERE table_name = 'twin'")
+                .await,
+            0
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_dropped_table_leaves_only_its_history() {
-    let rig = changed_under_way(Kind::Mariadb, &["DROP TABLE shop.big", "CREATE TABLE shop.fresh (id INT PRIMARY KEY)"]).await;
+    let rig = changed_under_way(
+        Kind::Mariadb,
+        &["DROP TABLE shop.big", "CREATE TABLE shop.fresh (id INT PRIMARY KEY)"],
+    )
+    .await;
     let filter = rig.filter().await.unwrap();
     let max = filter.max_location().unwrap().position.clone();
     assert_eq!(filter.ddl_is_copied(&TableName::new("shop", "big"), &max, None), DdlCopied::Yes);
     assert_eq!(filter.row_is_copied(&TableName::new("shop", "big"), Some(5), &max, None), Ok(true));
-    assert_eq!(rig.target.number("SELECT COUNT(*) FROM information_schema.tables WHERE table_name = 'big'").await, 0);
-    assert_eq!(rig.target.number("SELECT COUNT(*) FROM information_schema.tables WHERE table_name = 'fresh'").await, 1);
+    assert_eq!(
+        rig.target.number("SELECT COUNT(*) FROM information_schema.tables WHERE table_name = 'big'").await,
+        0
+    );
+    assert_eq!(
+        rig.target.number("SELECT COUNT(*) FROM information_schema.tables WHERE table_name = 'fresh'").await,
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -125,27 +152,47 @@ async fn a_changed_table_whose_target_is_not_ours_stops_the_copy() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_cannot_be_copied_is_refused_by_name() {
     let rig = Rig::new(Kind::Mariadb, Kind::Mariadb).await;
-    rig.source.execute(&["CREATE DATABASE shop", "CREATE TABLE shop.t (id INT PRIMARY KEY, v VARCHAR(20))"]).await;
+    rig.source
+        .execute(&["CREATE DATABASE shop", "CREATE TABLE shop.t (id INT PRIMARY KEY, v VARCHAR(20))"])
+        .await;
     rig.source.execute(&["INSERT INTO shop.t VALUES (1, 'cAnary'), (2, 'b')"]).await;
     rig.target.execute(&["CREATE DATABASE shop"]).await;
     let cases = [
-        ("CREATE TABLE shop.t (id INT PRIMARY KEY, v VARCHAR(20)) ENGINE=MyISAM", codes::TABLE_NOT_TRANSACTIONAL, "`shop`.`t`"),
+        (
+            "CREATE TABLE shop.t (id INT PRIMARY KEY, v VARCHAR(20)) ENGINE=MyISAM",
+            codes::TABLE_NOT_TRANSACTIONAL,
+            "`shop`.`t`",
+        ),
         ("CREATE TABLE shop.t (id INT PRIMARY KEY)", codes::COPY_TARGET_MISMATCH, "`v`"),
         ("CREATE TABLE shop.t (id INT PRIMARY KEY, v VARCHAR(2))", codes::COPY_ROWS_REFUSED, "column 'v'"),
         ("CREATE TABLE shop.t (id INT PRIMARY KEY, v INT)", codes::COPY_ROWS_REFUSED, "column"),
-        ("CREATE TABLE shop.t (id INT PRIMARY KEY, v VARCHAR(20), w INT NOT NULL)", codes::COPY_ROWS_REFUSED, "'w'"),
-        ("CREATE TABLE shop.t (id INT PRIMARY KEY, v VARCHAR(20)) SELECT 1 AS id, 'cAnary' AS v", codes::COPY_DUPLICATE, "PRIMARY"),
+        (
+            "CREATE TABLE shop.t (id INT PRIMARY KEY, v VARCHAR(20), w INT NOT NULL)",
+            codes::COPY_ROWS_REFUSED,
+            "'w'",
+        ),
+        (
+            "CREATE TABLE shop.t (id INT PRIMARY KEY, v VARCHAR(20)) SELECT 1 AS id, 'cAnary' AS v",
+            codes::COPY_DUPLICATE,
+            "PRIMARY",
+        ),
     ];
     for local_infile in [1, 0] {
         rig.target.execute(&[&format!("SET GLOBAL local_infile = {local_infile}")]).await;
         for (sql, code, named) in cases {
-            rig.target.execute(&["DROP DATABASE IF EXISTS dm_meta", "DROP TABLE IF EXISTS shop.t", sql]).await;
+            rig.target
+                .execute(&["DROP DATABASE IF EXISTS dm_meta", "DROP TABLE IF EXISTS shop.t", sql])
+                .await;
             let before = rig.target.number("SELECT COUNT(*) FROM shop.t").await;
             let error = rig.load(1).await.expect_err(sql);
             assert_eq!(error.code, code, "{sql}: {error}");
             assert!(error.to_string().contains(named), "{sql}: {error}");
             assert!(!error.to_string().contains("cAnary"), "{sql}: a value in {error}");
-            assert_eq!(rig.target.number("SELECT COUNT(*) FROM shop.t").await, before, "{sql}: nothing half done");
+            assert_eq!(
+                rig.target.number("SELECT COUNT(*) FROM shop.t").await,
+                before,
+                "{sql}: nothing half done"
+            );
         }
     }
 }
@@ -207,5 +254,10 @@ async fn shards_are_merged_by_routes() {
         .into();
     rig.load(1).await.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(rig.target.number("SELECT COUNT(*) FROM `all`.t").await, 6);
-    assert_eq!(rig.target.number("SELECT COUNT(*) FROM information_schema.tables WHERE table_schema LIKE 'shop%'").await, 0);
+    assert_eq!(
+        rig.target
+            .number("SELECT COUNT(*) FROM information_schema.tables WHERE table_schema LIKE 'shop%'")
+            .await,
+        0
+    );
 }

@@ -7,14 +7,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use dmnode_actors::subtask;
-use dmnode_actors::supervision::{DesiredStage, DesiredSubtask, NodeSupervisor, OwnedSource, SupervisorOptions};
+use dmnode_actors::supervision::{
+    DesiredStage, DesiredSubtask, NodeSupervisor, OwnedSource, SupervisorOptions,
+};
 use dmnode_model::config::{SubtaskConfig, TaskMode};
 use dmnode_model::{Epoch, Stage};
 use support::rig::Rig;
 use support::{Kind, Server};
 
-const TABLES: [(&str, &str, &str, &str); 3] =
-    [("shop", "counters", "shop", "counters"), ("shop", "log", "shop", "log"), ("shop", "names", "shop", "names")];
+const TABLES: [(&str, &str, &str, &str); 3] = [
+    ("shop", "counters", "shop", "counters"),
+    ("shop", "log", "shop", "log"),
+    ("shop", "names", "shop", "names"),
+];
 
 async fn fill(server: &Server) {
     server
@@ -27,7 +32,11 @@ async fn fill(server: &Server) {
         ])
         .await;
     for _ in 0..16 {
-        server.execute(&["INSERT INTO shop.counters (n, s) SELECT 0, CONCAT('row ', RAND()) FROM shop.counters"]).await;
+        server
+            .execute(&[
+                "INSERT INTO shop.counters (n, s) SELECT 0, CONCAT('row ', RAND()) FROM shop.counters",
+            ])
+            .await;
     }
     server
         .execute(&[
@@ -99,7 +108,11 @@ async fn exactly_once(from: Kind, to: Kind) {
     for kill in 0..6 {
         epoch += 1;
         let done = rig.done_chunks().await;
-        let unit = tokio::spawn(subtask::run(rig.context(epoch), Arc::clone(&spec.source), Arc::clone(&spec.subtask)));
+        let unit = tokio::spawn(subtask::run(
+            rig.context(epoch),
+            Arc::clone(&spec.source),
+            Arc::clone(&spec.subtask),
+        ));
         let limit = Instant::now() + Duration::from_secs(60);
         while kill < 4 && rig.done_chunks().await < done + 2 && !unit.is_finished() {
             assert!(Instant::now() < limit, "no chunk in a minute");
@@ -146,7 +159,8 @@ async fn supervised() {
     let rig = Arc::new(Rig::new(Kind::Mariadb, Kind::Mysql).await);
     fill(&rig.source).await;
     let spec = rig.spec();
-    let node = NodeSupervisor::start(SupervisorOptions { node_name: "n1".into(), ..SupervisorOptions::default() });
+    let node =
+        NodeSupervisor::start(SupervisorOptions { node_name: "n1".into(), ..SupervisorOptions::default() });
     let wanted = |mode: TaskMode, stage, run_token| OwnedSource {
         source: (*spec.source).clone(),
         epoch: Epoch(1),
@@ -160,7 +174,11 @@ async fn supervised() {
         let limit = Instant::now() + Duration::from_secs(60);
         loop {
             let status = node.status();
-            if status.first().and_then(|source| source.sub_task_status.first()).is_some_and(|task| task.stage == stage) {
+            if status
+                .first()
+                .and_then(|source| source.sub_task_status.first())
+                .is_some_and(|task| task.stage == stage)
+            {
                 return status[0].sub_task_status[0].clone();
             }
             assert!(Instant::now() < limit, "{status:#?}");

@@ -131,7 +131,11 @@ impl ChunkTable {
                 u8::from(plan.created).to_string(),
                 optional(position.map(|position| position.file.as_str())),
                 position.map_or_else(|| "NULL".to_owned(), |position| position.pos.to_string()),
-                optional(done.and_then(|done| done.location.gtid_set.as_ref()).map(|set| set.to_string()).as_deref()),
+                optional(
+                    done.and_then(|done| done.location.gtid_set.as_ref())
+                        .map(|set| set.to_string())
+                        .as_deref(),
+                ),
                 done.map_or_else(|| "NULL".to_owned(), |done| done.rows.to_string()),
                 done.map_or_else(|| "NULL".to_owned(), |done| done.bytes.to_string()),
                 text_literal(&plan.digest),
@@ -212,7 +216,11 @@ impl ChunkTable {
     }
 }
 
-fn read_row(plan: &mut BTreeMap<TableName, PlannedTable>, row: &TextRow, flavor: Flavor) -> Result<(), String> {
+fn read_row(
+    plan: &mut BTreeMap<TableName, PlannedTable>,
+    row: &TextRow,
+    flavor: Flavor,
+) -> Result<(), String> {
     let text = |index: usize| row.str(index).map(std::borrow::Cow::into_owned);
     let need = |index: usize, name: &str| text(index).ok_or_else(|| format!("`{name}` is NULL"));
     let number = |index: usize, name: &str| row.u64(index).ok_or_else(|| format!("`{name}` is no number"));

@@ -85,18 +85,15 @@ fn map_column(from: &ColumnInfo, to: &ColumnInfo) -> Result<CopyColumn, String> 
         Some(charset) => (!stores_raw(charset, from, to)).then(|| format!("CONVERT(@v USING {charset})")),
         None if is_ascii(&from.data_type) => {
             let wide = charset_of(to).is_some_and(|charset| WIDE.contains(&charset.as_str()));
-            let own_reader = matches!(to.data_type, ColumnType::Json | ColumnType::Inet4 | ColumnType::Inet6 | ColumnType::Uuid);
+            let own_reader = matches!(
+                to.data_type,
+                ColumnType::Json | ColumnType::Inet4 | ColumnType::Inet6 | ColumnType::Uuid
+            );
             (wide || own_reader).then(|| "CONVERT(@v USING ascii)".to_owned())
         }
         None => None,
     };
-    Ok(CopyColumn {
-        select,
-        target: quote_ident(&to.name),
-        set,
-        plain: literal == Literal::Ascii,
-        literal,
-    })
+    Ok(CopyColumn { select, target: quote_ident(&to.name), set, plain: literal == Literal::Ascii, literal })
 }
 
 /// The character set of the bytes the source sends, for columns that hold text.
@@ -106,7 +103,9 @@ fn charset_of(column: &ColumnInfo) -> Option<String> {
     if !text {
         return match &column.data_type {
             ColumnType::Inet4 | ColumnType::Inet6 | ColumnType::Uuid => Some("ascii".to_owned()),
-            ColumnType::Other(_) => column.charset.as_deref().filter(|charset| *charset != "binary").map(normal),
+            ColumnType::Other(_) => {
+                column.charset.as_deref().filter(|charset| *charset != "binary").map(normal)
+            }
             _ => None,
         };
     }
@@ -133,7 +132,9 @@ fn stores_raw(charset: &str, from: &ColumnInfo, to: &ColumnInfo) -> bool {
         ColumnType::Json | ColumnType::Enum(_) | ColumnType::Set(_) => false,
         ColumnType::Inet4 | ColumnType::Inet6 | ColumnType::Uuid | ColumnType::Other(_) => false,
         _ => match charset_of(to) {
-            Some(other) => other == charset || (charset == "ascii" || charset == "utf8mb3") && other == "utf8mb4",
+            Some(other) => {
+                other == charset || (charset == "ascii" || charset == "utf8mb3") && other == "utf8mb4"
+            }
             // Text into a binary column: its bytes. Into a number or a time: ASCII, or refused by the target.
             None => true,
         },

@@ -64,7 +64,11 @@ impl Job {
             .chain((!self.table.condition.is_empty()).then(|| format!("({})", self.table.condition)))
             .filter(|condition| !condition.is_empty())
             .collect();
-        let filter = if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
+        let filter = if conditions.is_empty() {
+            String::new()
+        } else {
+            format!(" WHERE {}", conditions.join(" AND "))
+        };
         // SQL_NO_CACHE: MariaDB's query cache must not hold the table.
         format!("SELECT SQL_NO_CACHE {} FROM {}{filter}", columns.join(","), self.table.source)
     }
@@ -209,9 +213,12 @@ impl CopyChunk<'_> {
         let sql = self.chunks.done_sql(&table.source, self.job.chunk.number, &table.digest, &done);
         let summary = transaction.execute(&sql).await?;
         if summary.affected_rows != 1 {
-            return Err(CodedError::new(codes::COPY_META, "a chunk's row in the plan is not as it was planned")
-                .object(format!("{}, chunk {}", table.source, self.job.chunk.number))
-                .into());
+            return Err(CodedError::new(
+                codes::COPY_META,
+                "a chunk's row in the plan is not as it was planned",
+            )
+            .object(format!("{}, chunk {}", table.source, self.job.chunk.number))
+            .into());
         }
         failpoint::hit("load.before_chunk_commit").await?;
         Ok(())
@@ -223,7 +230,11 @@ impl CopyChunk<'_> {
     }
 
     async fn execute(&mut self, sql: &str) -> Result<(), CodedError> {
-        self.reader.execute(sql).await.map(drop).map_err(|err| source_error(&err).object(&self.job.table.source))
+        self.reader
+            .execute(sql)
+            .await
+            .map(drop)
+            .map_err(|err| source_error(&err).object(&self.job.table.source))
     }
 
     /// The rows did not all arrive as they are.
@@ -235,7 +246,8 @@ impl CopyChunk<'_> {
         } else {
             (codes::COPY_ROWS_REFUSED, "the target did not take the rows of a chunk as they are")
         };
-        let texts: Vec<String> = written.warnings.iter().map(|warning| format!("{}: {}", warning.code, warning.text)).collect();
+        let texts: Vec<String> =
+            written.warnings.iter().map(|warning| format!("{}: {}", warning.code, warning.text)).collect();
         CodedError::new(code, what)
             .object(format!("{} into {}, chunk {}", table.source, table.target, self.job.chunk.number))
             .cause(format!("{} rows read, {} written; {}", self.counted.rows, written.rows, texts.join("; ")))
@@ -334,7 +346,11 @@ const WARNINGS_SHOWN: usize = 5;
 
 impl Written {
     /// Adds what one statement did. A warning that nobody can look at counts as one that matters.
-    async fn add(&mut self, transaction: &mut TargetTransaction<'_>, summary: &ExecSummary) -> Result<(), ApplyError> {
+    async fn add(
+        &mut self,
+        transaction: &mut TargetTransaction<'_>,
+        summary: &ExecSummary,
+    ) -> Result<(), ApplyError> {
         self.rows += summary.affected_rows;
         if summary.warnings == 0 {
             return Ok(());
@@ -388,8 +404,11 @@ fn read_error(error: &SqlError, table: &TableName) -> CodedError {
 }
 
 fn changed(table: &TableName) -> CodedError {
-    CodedError::new(codes::COPY_SNAPSHOT_UNSTABLE, "the table was altered, renamed or dropped while it was copied")
-        .object(table)
+    CodedError::new(
+        codes::COPY_SNAPSHOT_UNSTABLE,
+        "the table was altered, renamed or dropped while it was copied",
+    )
+    .object(table)
 }
 
 fn is_transient(error: &ApplyError) -> bool {
@@ -397,7 +416,10 @@ fn is_transient(error: &ApplyError) -> bool {
         ApplyError::Sql(error) => error,
         ApplyError::Multi(error) => &error.error,
         ApplyError::Moved => return true,
-        ApplyError::Fenced(_) | ApplyError::Cancelled | ApplyError::Coded(_) | ApplyError::CannotRepeat(_) => {
+        ApplyError::Fenced(_)
+        | ApplyError::Cancelled
+        | ApplyError::Coded(_)
+        | ApplyError::CannotRepeat(_) => {
             return false;
         }
     };
@@ -430,7 +452,9 @@ fn without_values(text: &str) -> String {
             rest = &quoted[1..];
             continue;
         }
-        let named = ["column ", "key ", "Field ", "field ", "Column ", "table "].iter().any(|word| before.ends_with(word));
+        let named = ["column ", "key ", "Field ", "field ", "Column ", "table "]
+            .iter()
+            .any(|word| before.ends_with(word));
         out.push_str(before);
         let inner = &quoted[1..];
         if named {

@@ -131,7 +131,10 @@ impl ChunkFilter {
         };
         // Ranges are half open and sorted: the last one whose lower bound is not above the key.
         let after = copied.ranges.partition_point(|range| range.lower.is_none_or(|lower| lower <= key));
-        Ok(copied.ranges.get(after.saturating_sub(1)).is_some_and(|range| contains(&range.location, end, gtid)))
+        Ok(copied
+            .ranges
+            .get(after.saturating_sub(1))
+            .is_some_and(|range| contains(&range.location, end, gtid)))
     }
 
     /// Does the copy contain a DDL on `table` that ends at `end` and has `gtid`?
@@ -174,10 +177,16 @@ mod tests {
         Location { position: BinlogPosition::new("bin.000001", pos), gtid_set }
     }
 
-    fn filter(ranges: &[(Option<i128>, Option<i128>, u64, Option<&str>)]) -> (ChunkFilter, TableName) {
+    type Range<'a> = (Option<i128>, Option<i128>, u64, Option<&'a str>);
+
+    fn filter(ranges: &[Range<'_>]) -> (ChunkFilter, TableName) {
         let ranges = ranges
             .iter()
-            .map(|(lower, upper, pos, gtid)| CopiedRange { lower: *lower, upper: *upper, location: at(*pos, *gtid) })
+            .map(|(lower, upper, pos, gtid)| CopiedRange {
+                lower: *lower,
+                upper: *upper,
+                location: at(*pos, *gtid),
+            })
             .collect();
         let name = TableName::new("a", "t");
         let table = CopiedTable { key_column: Some("id".into()), ranges };
@@ -186,7 +195,8 @@ mod tests {
 
     #[test]
     fn each_range_answers_for_its_own_keys() {
-        let ranges = [(None, Some(-5), 100, None), (Some(-5), Some(10), 300, None), (Some(10), None, 200, None)];
+        let ranges =
+            [(None, Some(-5), 100, None), (Some(-5), Some(10), 300, None), (Some(10), None, 200, None)];
         let (filter, table) = filter(&ranges);
         let end = |pos| BinlogPosition::new("bin.000001", pos);
         for (key, pos, copied) in [
@@ -208,7 +218,10 @@ mod tests {
         assert_eq!(filter.row_is_copied(&table, None, &end(100), None), Ok(true));
         let unknown = filter.row_is_copied(&table, None, &end(150), None).unwrap_err();
         assert_eq!(unknown.code, codes::COPY_RANGE_UNKNOWN);
-        assert_eq!((filter.min_location(), filter.max_location()), (Some(&at(100, None)), Some(&at(300, None))));
+        assert_eq!(
+            (filter.min_location(), filter.max_location()),
+            (Some(&at(100, None)), Some(&at(300, None)))
+        );
         assert!(!filter.is_uniform());
         assert!(!filter.is_passed(&at(299, None)) && filter.is_passed(&at(300, None)));
         let other = TableName::new("a", "other");
@@ -217,7 +230,8 @@ mod tests {
 
     #[test]
     fn gtids_decide_where_both_sides_have_them() {
-        let (filter, table) = filter(&[(None, None, 100, Some("0-1-5")), (Some(0), None, 900, Some("0-1-9"))]);
+        let (filter, table) =
+            filter(&[(None, None, 100, Some("0-1-5")), (Some(0), None, 900, Some("0-1-9"))]);
         let gtid = |text| Gtid::parse(Flavor::Mariadb, text).unwrap();
         let end = BinlogPosition::new("bin.000001", 500);
         // The position would say no.

@@ -81,7 +81,11 @@ pub(super) fn source_error(error: &SqlError) -> CodedError {
 }
 
 /// Reads the inventory. `conn` speaks utf8mb4.
-pub(super) async fn take(conn: &mut Connection, flavor: Flavor, scope: &Scope) -> Result<Inventory, CodedError> {
+pub(super) async fn take(
+    conn: &mut Connection,
+    flavor: Flavor,
+    scope: &Scope,
+) -> Result<Inventory, CodedError> {
     if flavor == Flavor::Mysql {
         // Else the estimates may be a day old. Servers before 8.0 do not know it and need not.
         let _ = conn.execute("SET SESSION information_schema_stats_expiry = 0").await;
@@ -167,7 +171,10 @@ pub(super) async fn names(conn: &mut Connection, scope: &Scope) -> Result<BTreeS
 }
 
 /// `SHOW CREATE TABLE`; `None` when the table is gone.
-pub(super) async fn show_create(conn: &mut Connection, table: &TableName) -> Result<Option<String>, CodedError> {
+pub(super) async fn show_create(
+    conn: &mut Connection,
+    table: &TableName,
+) -> Result<Option<String>, CodedError> {
     match conn.query(format!("SHOW CREATE TABLE {table}")).await {
         Ok(rows) => Ok(rows.first().and_then(|row| row.str(1)).map(std::borrow::Cow::into_owned)),
         Err(error) if matches!(error.code(), Some(1146 | 1049)) => Ok(None),
@@ -218,7 +225,9 @@ mod tests {
     #[test]
     fn the_counter_does_not_change_a_table() {
         let create = |n: &str| {
-            format!("CREATE TABLE `t` (\n  `a` int NOT NULL AUTO_INCREMENT COMMENT 'x AUTO_INCREMENT=1'\n) ENGINE=InnoDB{n} DEFAULT CHARSET=utf8mb4")
+            format!(
+                "CREATE TABLE `t` (\n  `a` int NOT NULL AUTO_INCREMENT COMMENT 'x AUTO_INCREMENT=1'\n) ENGINE=InnoDB{n} DEFAULT CHARSET=utf8mb4"
+            )
         };
         assert_eq!(without_auto_increment(&create(" AUTO_INCREMENT=17")), create(""));
         assert_eq!(digest(&create(" AUTO_INCREMENT=17"), "x"), digest(&create(" AUTO_INCREMENT=1800"), "x"));

@@ -184,8 +184,11 @@ impl Workshop {
     ) -> Result<(), ApplyError> {
         let others = self.chunks.others(applier.connection().await?, table, &plan.target).await?;
         if !plan.created || others > 0 {
-            return Err(changed_table(table, "it was altered, renamed or dropped in the source while it was copied")
-                .into());
+            return Err(changed_table(
+                table,
+                "it was altered, renamed or dropped in the source while it was copied",
+            )
+            .into());
         }
         tracing::warn!(%table, target_table = %plan.target,
             "the table changed in the source while it was copied; its copy begins anew");
@@ -243,9 +246,12 @@ impl Workshop {
     ) -> Result<Option<Vec<CopyColumn>>, ApplyError> {
         let Some(source) = source_info(desk, &table.name).await? else { return Ok(None) };
         let Some(target) = self.target_info(applier, &table.target).await? else {
-            return Err(CodedError::new(codes::COPY_TARGET_MISMATCH, "the target table does not exist any more")
-                .object(format!("{} into {}", table.name, table.target))
-                .into());
+            return Err(CodedError::new(
+                codes::COPY_TARGET_MISMATCH,
+                "the target table does not exist any more",
+            )
+            .object(format!("{} into {}", table.name, table.target))
+            .into());
         };
         if !TRANSACTIONAL.contains(&target.engine.to_ascii_lowercase().as_str()) {
             return Err(CodedError::new(
@@ -264,7 +270,11 @@ async fn source_info(desk: &mut Desk, table: &TableName) -> Result<Option<TableI
 }
 
 /// Smallest and largest key.
-async fn bounds(conn: &mut Connection, table: &TableName, column: &str) -> Result<Option<(i128, i128)>, CodedError> {
+async fn bounds(
+    conn: &mut Connection,
+    table: &TableName,
+    column: &str,
+) -> Result<Option<(i128, i128)>, CodedError> {
     let column = quote_ident(column);
     let sql = format!("SELECT MIN({column}), MAX({column}) FROM {table}");
     let row = conn.query_one(&sql).await.map_err(|err| source_error(&err).object(table))?;
@@ -273,5 +283,6 @@ async fn bounds(conn: &mut Connection, table: &TableName, column: &str) -> Resul
 }
 
 fn changed_table(table: &TableName, why: &str) -> CodedError {
-    CodedError::new(codes::COPY_TABLE_CHANGED, format!("the copy of a table cannot go on: {why}")).object(table)
+    CodedError::new(codes::COPY_TABLE_CHANGED, format!("the copy of a table cannot go on: {why}"))
+        .object(table)
 }

@@ -113,7 +113,9 @@ impl Report for CopyCounters {
                 finished_bytes: bytes,
                 total_bytes: bytes_total,
                 progress: format!("{share:.2} %"),
-                meta_binlog: location.as_ref().map_or_else(|| "(, 0)".to_owned(), |at| at.position.to_string()),
+                meta_binlog: location
+                    .as_ref()
+                    .map_or_else(|| "(, 0)".to_owned(), |at| at.position.to_string()),
                 meta_binlog_gtid: location.as_ref().map(Location::gtid_text).unwrap_or_default(),
                 bps: speed as u64,
             }),

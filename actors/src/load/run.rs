@@ -122,18 +122,15 @@ impl Copy {
         ctx.heartbeat.beat();
         tracing::info!(task = %ctx.task, source = %ctx.source, tables = inventory.tables.len(),
             not_migrated = inventory.not_migrated, planned = planned.len(), workers, "full copy starts");
-        let gone = |(table, plan): (&TableName, &PlannedTable)| !is_tombstone(plan) && !inventory.tables.contains_key(table);
-        let drifted = !planned.is_empty()
-            && (planned.iter().any(gone) || inventory.tables.keys().any(|table| !planned.contains_key(table)));
-        let server = store.server().clone();
-        let workshop = Workshop {
-            scope,
-            chunks,
-            from: flavor,
-            target: server,
-            dump: subtask.dump.clone(),
-            drifted,
+        let gone = |(table, plan): (&TableName, &PlannedTable)| {
+            !is_tombstone(plan) && !inventory.tables.contains_key(table)
         };
+        let drifted = !planned.is_empty()
+            && (planned.iter().any(gone)
+                || inventory.tables.keys().any(|table| !planned.contains_key(table)));
+        let server = store.server().clone();
+        let workshop =
+            Workshop { scope, chunks, from: flavor, target: server, dump: subtask.dump.clone(), drifted };
         let source = Arc::new(source);
         let mut crew = Vec::new();
         for applier in taken.appliers {
@@ -164,10 +161,8 @@ impl Copy {
             let mut tries = 0;
             loop {
                 let known: BTreeSet<TableName> = prepared.keys().cloned().collect();
-                let snapshot = self
-                    .source
-                    .snapshot(crew.len(), &self.workshop.scope, &known, &self.heartbeat)
-                    .await?;
+                let snapshot =
+                    self.source.snapshot(crew.len(), &self.workshop.scope, &known, &self.heartbeat).await?;
                 if snapshot.names.is_subset(&known) {
                     break (snapshot.readers, snapshot.names);
                 }
@@ -242,7 +237,8 @@ impl Copy {
                 let mut done = Vec::new();
                 while !stop.is_cancelled() {
                     let Some((table, plan)) = queue.lock().pop_front() else { break };
-                    let prepared = workshop.prepare(&mut worker.desk, &mut worker.applier, table, plan).await?;
+                    let prepared =
+                        workshop.prepare(&mut worker.desk, &mut worker.applier, table, plan).await?;
                     done.extend(prepared);
                     heartbeat.beat();
                 }
@@ -274,7 +270,8 @@ impl Copy {
         let Some(worker) = crew.first_mut() else { return Ok(()) };
         let vanished: Vec<TableName> =
             prepared.keys().filter(|table| !names.contains(*table)).cloned().collect();
-        let vanished = vanished.into_iter().filter_map(|name| prepared.remove(&name).map(|table| (name, table.plan)));
+        let vanished =
+            vanished.into_iter().filter_map(|name| prepared.remove(&name).map(|table| (name, table.plan)));
         let gone: Vec<_> = planned.into_iter().chain(vanished).collect();
         for (name, mut plan) in gone {
             if plan.key_column.is_none() && is_tombstone(&plan) {
@@ -387,7 +384,9 @@ impl Copy {
     async fn analyze(&self, target: &mut Connection, plan: &BTreeMap<TableName, PlannedTable>) {
         let targets: BTreeSet<&TableName> = plan
             .values()
-            .filter(|planned| planned.chunks.iter().any(|chunk| chunk.done.as_ref().is_some_and(|done| done.rows > 0)))
+            .filter(|planned| {
+                planned.chunks.iter().any(|chunk| chunk.done.as_ref().is_some_and(|done| done.rows > 0))
+            })
             .map(|planned| &planned.target)
             .collect();
         for table in targets {
@@ -490,7 +489,10 @@ fn earliest(readers: &[Reader]) -> Location {
         .map(|reader| &reader.location)
         .min_by(|a, b| a.position.cmp(&b.position))
         .cloned()
-        .unwrap_or_else(|| Location { position: dmnode_model::position::BinlogPosition::new("", 0), gtid_set: None })
+        .unwrap_or_else(|| Location {
+            position: dmnode_model::position::BinlogPosition::new("", 0),
+            gtid_set: None,
+        })
 }
 
 /// The copy was completed by an earlier generation.

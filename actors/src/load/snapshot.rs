@@ -64,7 +64,9 @@ impl SourceReader {
     /// Connects once and looks at the server.
     pub async fn open(endpoint: &Endpoint) -> Result<(Self, Connection), CodedError> {
         let mut endpoint = endpoint.clone();
-        endpoint.session.retain(|name, _| !OWN_VARIABLES.contains(&name.trim().to_ascii_lowercase().as_str()));
+        endpoint
+            .session
+            .retain(|name, _| !OWN_VARIABLES.contains(&name.trim().to_ascii_lowercase().as_str()));
         let mut conn = connect(&endpoint, "utf8mb4").await?;
         let server = ServerInfo::probe(&mut conn).await.map_err(|err| source_error(&err))?;
         Ok((Self { endpoint, server }, conn))
@@ -240,7 +242,10 @@ impl SourceReader {
                 if before == after && before == *tables {
                     return Ok((location, after));
                 }
-                Err(CodedError::new(codes::COPY_SNAPSHOT_UNSTABLE, "tables came and went while a snapshot was taken"))
+                Err(CodedError::new(
+                    codes::COPY_SNAPSHOT_UNSTABLE,
+                    "tables came and went while a snapshot was taken",
+                ))
             }
         }
     }
@@ -260,28 +265,30 @@ impl SourceReader {
             .await
             .map_err(|err| if is_denied(&err) { refused(&err, table) } else { source_error(&err) })?;
         let mut position = self.connect().await?;
-        let location = current_location(&mut position, &self.server).await.map_err(|err| source_error(&err))?;
+        let location =
+            current_location(&mut position, &self.server).await.map_err(|err| source_error(&err))?;
         position.close().await;
         Ok(Reader { conn, location })
     }
 }
 
 fn refused(error: &SqlError, table: &TableName) -> CodedError {
-    CodedError::new(codes::COPY_SNAPSHOT_REFUSED, "the table's engine has no snapshots and it may not be locked")
-        .object(table)
-        .cause(error)
+    CodedError::new(
+        codes::COPY_SNAPSHOT_REFUSED,
+        "the table's engine has no snapshots and it may not be locked",
+    )
+    .object(table)
+    .cause(error)
 }
 
 fn unstable(error: &SqlError) -> CodedError {
-    CodedError::new(codes::COPY_SNAPSHOT_UNSTABLE, "tables came and went while a snapshot was taken").cause(error)
+    CodedError::new(codes::COPY_SNAPSHOT_UNSTABLE, "tables came and went while a snapshot was taken")
+        .cause(error)
 }
 
 fn together(readers: Vec<Connection>, locations: Vec<Location>, names: BTreeSet<TableName>) -> Snapshot {
-    let readers = readers
-        .into_iter()
-        .zip(locations)
-        .map(|(conn, location)| Reader { conn, location })
-        .collect();
+    let readers =
+        readers.into_iter().zip(locations).map(|(conn, location)| Reader { conn, location }).collect();
     Snapshot { readers, names }
 }
 

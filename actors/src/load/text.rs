@@ -77,7 +77,8 @@ impl LoadText {
 
     /// What is left.
     pub fn take(&mut self) -> Bytes {
-        let full = std::mem::replace(&mut self.buffer, BytesMut::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 8));
+        let full =
+            std::mem::replace(&mut self.buffer, BytesMut::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 8));
         full.freeze()
     }
 }

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use dmnode_model::ids::{Epoch, SourceId, TaskName};
 use dmnode_model::status::{
-    ProcessResult, RestartCounts, SourceStatus, SourceStatusEntry, Stage, SubTaskExtra, SubTaskStatus, UnitType,
+    ProcessResult, RestartCounts, SourceStatus, SourceStatusEntry, Stage, SubTaskExtra, SubTaskStatus,
+    UnitType,
 };
 use parking_lot::Mutex;
 
@@ -132,12 +133,17 @@ impl NodeBoard {
     }
 
     pub fn status(&self, worker: &str) -> Vec<SourceStatusEntry> {
-        let sources: Vec<_> = self.sources.lock().iter().map(|(id, board)| (id.clone(), Arc::clone(board))).collect();
+        let sources: Vec<_> =
+            self.sources.lock().iter().map(|(id, board)| (id.clone(), Arc::clone(board))).collect();
         sources
             .into_iter()
             .map(|(id, board)| {
-                let subtasks: Vec<_> =
-                    board.subtasks.lock().iter().map(|(task, board)| (task.clone(), Arc::clone(board))).collect();
+                let subtasks: Vec<_> = board
+                    .subtasks
+                    .lock()
+                    .iter()
+                    .map(|(task, board)| (task.clone(), Arc::clone(board)))
+                    .collect();
                 SourceStatusEntry {
                     result: true,
                     msg: if subtasks.is_empty() { "no sub task started".to_owned() } else { String::new() },

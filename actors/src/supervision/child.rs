@@ -148,9 +148,13 @@ impl Child {
     /// The current generation ended.
     pub fn exited(&mut self, exit: Exit, jitter: f64, now: Instant) -> Vec<Effect> {
         let (because, healthy) = match &self.state {
-            State::Running { started, .. } => (None, now.duration_since(*started) >= self.limits.healthy_after),
+            State::Running { started, .. } => {
+                (None, now.duration_since(*started) >= self.limits.healthy_after)
+            }
             State::Cancelling { because, .. } => (Some(*because), false),
-            State::BackingOff { .. } | State::Paused { .. } | State::Finished | State::Gone => return Vec::new(),
+            State::BackingOff { .. } | State::Paused { .. } | State::Finished | State::Gone => {
+                return Vec::new();
+            }
         };
         if healthy {
             self.failures = 0;

@@ -3,7 +3,12 @@ use super::*;
 const MS: Duration = Duration::from_millis(1);
 
 fn limits() -> SupervisionLimits {
-    SupervisionLimits { hang_limit: 100 * MS, abort_grace: 10 * MS, healthy_after: 1000 * MS, ..Default::default() }
+    SupervisionLimits {
+        hang_limit: 100 * MS,
+        abort_grace: 10 * MS,
+        healthy_after: 1000 * MS,
+        ..Default::default()
+    }
 }
 
 struct Clock(Instant);
@@ -99,7 +104,11 @@ fn a_pause_is_acknowledged_only_when_the_unit_is_idle() {
     assert_eq!(child.stage(), Stage::Pausing);
     assert_eq!(child.wish(Wish::Pause, false, clock.at(2)), [], "asked once");
     for step in 1..20 {
-        assert_eq!(child.tick(u64::from(step), clock.at(step * 50)), [], "draining with progress may take its time");
+        assert_eq!(
+            child.tick(u64::from(step), clock.at(step * 50)),
+            [],
+            "draining with progress may take its time"
+        );
     }
     assert_eq!(child.exited(Exit::Done(UnitDone::Cancelled), 0.0, clock.at(1000)), []);
     assert_eq!((child.stage(), child.result()), (Stage::Paused, (None, true)));

@@ -158,7 +158,9 @@ impl SourceSupervisor {
     }
 
     fn spawn(&mut self, task: &TaskName, ctx: &mut Context<Self>) {
-        let (Some(supervised), Some(source)) = (self.children.get_mut(task), self.source.clone()) else { return };
+        let (Some(supervised), Some(source)) = (self.children.get_mut(task), self.source.clone()) else {
+            return;
+        };
         let generation = supervised.board.next_generation();
         let cancel = CancellationToken::new();
         let heartbeat = Heartbeat::new();
@@ -176,12 +178,13 @@ impl SourceSupervisor {
         let unit = self.factory.unit(unit_ctx.clone(), source, Arc::clone(&supervised.config));
         let me = ctx.address().downgrade();
         let name = task.clone();
-        let abort = runner::spawn(&self.pool, unit_ctx, supervised.board.slot(), unit, move |exit| async move {
-            if let Some(supervisor) = me.upgrade() {
-                // A dead supervisor is rebuilt from the wishes, it needs no news.
-                let _ = supervisor.send(Exited { task: name, generation, exit }).await;
-            }
-        });
+        let abort =
+            runner::spawn(&self.pool, unit_ctx, supervised.board.slot(), unit, move |exit| async move {
+                if let Some(supervisor) = me.upgrade() {
+                    // A dead supervisor is rebuilt from the wishes, it needs no news.
+                    let _ = supervisor.send(Exited { task: name, generation, exit }).await;
+                }
+            });
         let guard = cancel.clone().drop_guard();
         supervised.running = Some(Running { generation, heartbeat, cancel, abort, _guard: guard });
     }
@@ -217,7 +220,9 @@ impl SourceSupervisor {
             Exit::Failed(error) => {
                 tracing::error!(%task, source = %self.id, generation, code = error.code, error = %error, "unit failed");
             }
-            Exit::Panicked(cause) => tracing::error!(%task, source = %self.id, generation, cause, "unit panicked"),
+            Exit::Panicked(cause) => {
+                tracing::error!(%task, source = %self.id, generation, cause, "unit panicked")
+            }
             Exit::Aborted => tracing::warn!(%task, source = %self.id, generation, "unit aborted"),
         }
         let effects = supervised.child.exited(exit, rand::random::<f64>(), Instant::now());

@@ -44,7 +44,12 @@ impl Drop for Alive {
 struct Factory(Arc<Toys>);
 
 impl UnitFactory for Factory {
-    fn unit(&self, ctx: UnitContext, source: Arc<SourceConfig>, subtask: Arc<SubtaskConfig>) -> BoxFuture<'static, UnitResult> {
+    fn unit(
+        &self,
+        ctx: UnitContext,
+        source: Arc<SourceConfig>,
+        subtask: Arc<SubtaskConfig>,
+    ) -> BoxFuture<'static, UnitResult> {
         let toys = Arc::clone(&self.0);
         Box::pin(async move {
             let key = (source.source_id.to_string(), subtask.task.to_string());
@@ -86,7 +91,9 @@ struct Rig {
 }
 
 fn owned(source: &str, tasks: &[&str]) -> OwnedSource {
-    let yaml = format!("source-id: {source}\nfrom:\n  host: 127.0.0.1\n  port: 3306\n  user: root\n  password: ''\n");
+    let yaml = format!(
+        "source-id: {source}\nfrom:\n  host: 127.0.0.1\n  port: 3306\n  user: root\n  password: ''\n"
+    );
     let subtasks = tasks
         .iter()
         .map(|task| {
@@ -128,7 +135,11 @@ impl Rig {
     }
 
     fn subtask(&self, source: &str, task: &str) -> Option<SubTaskStatus> {
-        let entry = self.handle.status().into_iter().find(|entry| entry.source_status.as_ref().unwrap().source == source)?;
+        let entry = self
+            .handle
+            .status()
+            .into_iter()
+            .find(|entry| entry.source_status.as_ref().unwrap().source == source)?;
         entry.sub_task_status.into_iter().find(|subtask| subtask.name == task)
     }
 
@@ -141,11 +152,17 @@ impl Rig {
     }
 
     async fn until_stage(&self, source: &str, task: &str, stage: Stage) {
-        self.until(&format!("{source} {task} {stage:?}"), |rig| rig.subtask(source, task).is_some_and(|found| found.stage == stage)).await;
+        self.until(&format!("{source} {task} {stage:?}"), |rig| {
+            rig.subtask(source, task).is_some_and(|found| found.stage == stage)
+        })
+        .await;
     }
 
     async fn until_all_run(&self, starts: usize) {
-        self.until("all run", |rig| rig.toys.starts.lock().len() == starts && rig.toys.alive.lock().values().sum::<u32>() == 3).await;
+        self.until("all run", |rig| {
+            rig.toys.starts.lock().len() == starts && rig.toys.alive.lock().values().sum::<u32>() == 3
+        })
+        .await;
         for (source, task) in [("s1", "a"), ("s1", "b"), ("s2", "a")] {
             self.until_stage(source, task, Stage::Running).await;
         }
@@ -230,7 +247,8 @@ async fn pause_stop_move_and_removal() {
     rig.wanted[0].subtasks.remove(0);
     rig.wanted.remove(1);
     rig.apply();
-    rig.until("the rest is gone", |rig| rig.handle.status().len() == 1 && rig.subtask("s1", "a").is_none()).await;
+    rig.until("the rest is gone", |rig| rig.handle.status().len() == 1 && rig.subtask("s1", "a").is_none())
+        .await;
     assert_eq!(rig.subtask("s1", "b").unwrap().stage, Stage::Running);
     assert_eq!(rig.toys.alive.lock().values().sum::<u32>(), 1);
 }

@@ -53,14 +53,11 @@ fn mysqld() -> PathBuf {
 fn template(kind: Kind) -> PathBuf {
     static MAKING: Mutex<()> = Mutex::new(());
     let _turn = MAKING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!(
-        "template-{}-{}",
-        kind.name(),
-        std::process::id()
-    ));
-    if dir.exists() {
-        return dir;
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("template-{}", kind.name()));
+    if kept.exists() {
+        return kept;
     }
+    let dir = kept.with_extension(std::process::id().to_string());
     let mut command = match kind {
         Kind::Mysql => {
             let mut command = Command::new(mysqld());
