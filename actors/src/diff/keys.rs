@@ -267,7 +267,7 @@ fn is_spelt_alike(a: &ColumnType, b: &ColumnType) -> bool {
 }
 
 fn unhex(text: &[u8]) -> Option<Vec<u8>> {
-    if text.len() % 2 != 0 {
+    if !text.len().is_multiple_of(2) {
         return None;
     }
     let digit = |byte: u8| char::from(byte).to_digit(16);

@@ -200,7 +200,11 @@ impl Run {
                 Ok(rows) => break rows,
                 // A DDL came in between, or a connection was lost: look at the table anew, unless something was
                 // reported already, which would be reported twice.
-                Err(error) if attempt < TABLE_ATTEMPTS && self.summary.differences == before => {
+                Err(error)
+                    if is_passing(&error)
+                        && attempt < TABLE_ATTEMPTS
+                        && self.summary.differences == before =>
+                {
                     tracing::debug!(error = %error, table = %pair.target, "a table is compared anew");
                     attempt += 1;
                     self.lag.pass(&mut self.sources, &mut self.target, &pair.source_indexes()).await?;
@@ -268,4 +272,10 @@ impl Run {
         // A receiver that is gone ends the comparison from outside.
         let _ = self.progress.send(event).await;
     }
+}
+
+/// Whether another attempt may do better: a definition changed, or a connection was lost in the middle of a result.
+fn is_passing(error: &CodedError) -> bool {
+    let lost = |cause: &str| cause.starts_with("connection lost") || cause.starts_with("time-out");
+    error.code == codes::DIFF_TABLE_CHANGED || error.cause.as_deref().is_some_and(lost)
 }
