@@ -24,6 +24,7 @@ mod scheduler;
 mod start;
 mod statement;
 mod stream;
+mod stream_ddl;
 mod table;
 mod tables;
 mod write_set;

@@ -1,5 +1,7 @@
 //! Continuous replication between real servers.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
+
 #[path = "support/proxy.rs"]
 mod proxy;
 mod support;
@@ -558,8 +560,12 @@ async fn ddl_once(to: Kind) {
                 let lost = proxy.lost();
                 proxy.lose_next(kind, only_the_answer);
                 let sql = match kind {
-                    "RENAME TABLE" => "RENAME TABLE app.a TO app.tmp, app.b TO app.a, app.tmp TO app.b".to_owned(),
-                    "ALTER TABLE" => format!("ALTER TABLE app.a ADD COLUMN c{column} INT NOT NULL DEFAULT {column}"),
+                    "RENAME TABLE" => {
+                        "RENAME TABLE app.a TO app.tmp, app.b TO app.a, app.tmp TO app.b".to_owned()
+                    }
+                    "ALTER TABLE" => {
+                        format!("ALTER TABLE app.a ADD COLUMN c{column} INT NOT NULL DEFAULT {column}")
+                    }
                     "TRUNCATE TABLE" => "TRUNCATE TABLE app.b".to_owned(),
                     _ => format!("CREATE TABLE app.copy{column} AS SELECT * FROM app.a"),
                 };

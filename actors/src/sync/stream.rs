@@ -13,9 +13,8 @@ use tokio::sync::{Mutex, mpsc};
 
 use super::applier::Applier;
 use super::assemble::{Assembler, Step, place, xid_text};
-use super::change::{Change, RowChange, Transaction, describe};
+use super::change::{Change, RowChange, Transaction};
 use super::coordinator::{Queued, Shared, WINDOW_MAX};
-use super::ddl::{Decision, Servers, decide, session};
 use super::ddl_run::DdlLog;
 use super::reader::Reader;
 use super::scheduler::{Place, Scheduler};
@@ -62,11 +61,11 @@ impl From<ApplyError> for Halt {
 pub(super) struct Open {
     pub changes: Vec<Change>,
     pub bytes: usize,
-    savepoints: Vec<(String, usize, usize)>,
+    pub savepoints: Vec<(String, usize, usize)>,
     /// Statements inside it that were executed in the target.
-    ddls: u32,
+    pub ddls: u32,
     /// An earlier generation has applied it already.
-    known: bool,
+    pub known: bool,
     /// XA: rows were read, or deliberately not.
     pub rows: u64,
 }
@@ -348,83 +347,6 @@ impl Stream {
         self.finish_empty(end)
     }
 
-    /// A statement: DDL, or something that must not be there.
-    async fn statement(
-        &mut self,
-        event: &BinlogEvent,
-        query: &dmnode_mysql::QueryEvent,
-        inside: bool,
-        end: BinlogPosition,
-    ) -> Result<(), Halt> {
-        let id = self.assembler.identity(&end);
-        // A statement that failed at the source and is in the binlog all the same changed nothing here only if it
-        // is DDL; partly done changes of rows come as rows.
-        if self.open.known {
-            return if inside { Ok(()) } else { self.finish_empty(end) };
-        }
-        let at = describe(&id, &end);
-        let (source, target) = (self.reader.flavor(), self.target.clone());
-        let servers = Servers { source, target: &target };
-        let decision = {
-            let gtid = self.assembler.gtid().cloned();
-            let filter = self.filter.as_ref();
-            let mut copied = filter.map(|filter| {
-                |table: &dmnode_model::TableName| filter.ddl_is_copied(table, &end, gtid.as_ref())
-            });
-            let copied = copied.as_mut().map(|copied| copied as &mut (dyn FnMut(&_) -> _ + '_));
-            decide(query, &self.scope, servers, copied).map_err(|error| error.at(&at))?
-        };
-        match decision {
-            Decision::Skip(why) => {
-                tracing::debug!(location = %at, why, "statement skipped");
-                self.shared.counters.skipped.fetch_add(1, Ordering::Relaxed);
-                if !inside {
-                    self.finish_empty(end)?;
-                }
-                Ok(())
-            }
-            Decision::Execute(ddl) => {
-                if !self.open.changes.is_empty() {
-                    return Err(CodedError::new(
-                        codes::DDL_UNSUPPORTED,
-                        "a DDL stands after row changes in one transaction",
-                    )
-                    .at(at)
-                    .into());
-                }
-                self.barrier().await?;
-                tracing::info!(location = %at, objects = ?ddl.objects, "executing a DDL");
-                let settings = session(query, event.header.timestamp, servers);
-                let applier = Arc::clone(&self.appliers[0]);
-                let mut applier = applier.lock().await;
-                // The number tells the statements of one transaction apart.
-                let key = if inside { id_inside(&id, self.open.ddls) } else { id.clone() };
-                self.open.ddls += 1;
-                let heartbeat = self.ctx.heartbeat.clone();
-                keep_beating(&heartbeat, self.ddl.execute(&mut applier, &key, &at, &ddl, &settings)).await?;
-                self.shared.counters.ddls.fetch_add(1, Ordering::Relaxed);
-                self.tables.forget();
-                self.scheduler.clear();
-                if !inside {
-                    // The watermark passes the DDL together with the removal of its traces.
-                    self.reader.passed(end.clone(), self.assembler.gtid());
-                    let update = {
-                        let mut window = self.shared.window.lock();
-                        let ordinal = window.push(id.clone(), end);
-                        window.done(ordinal);
-                        applier.book.update(&mut window, &[]).unwrap_or_default()
-                    };
-                    let clear = self.ddl.clear_sql(&key);
-                    applier.conn.apply(&update, &mut super::applier::Statement(&clear)).await?;
-                    applier.book.committed(&update, Vec::new());
-                    self.shared.lag.applied(self.assembler.timestamp());
-                    self.open = Open::default();
-                }
-                Ok(())
-            }
-        }
-    }
-
     /// The transaction ends and has nothing for the target.
     pub(super) fn finish_empty(&mut self, end: BinlogPosition) -> Result<(), Halt> {
         let id = self.assembler.identity(&end);
@@ -539,15 +461,6 @@ impl Stream {
     }
 }
 
-/// The identity under which a DDL inside a transaction is noted. A transaction without GTID is known by its end,
-/// which is not reached yet: the statement's own end serves.
-fn id_inside(id: &TxnId, number: u32) -> TxnId {
-    match id {
-        TxnId::Gtid(gtid) => TxnId::Position(BinlogPosition { file: format!("{gtid}/{number}"), pos: 0 }),
-        TxnId::Position(position) => TxnId::Position(position.clone()),
-    }
-}
-
 /// What can go wrong with one row.
 enum RowError {
     Decode(DecodeError),
@@ -588,16 +501,5 @@ fn copy_key(row: &dmnode_mysql::Row, known: &Known) -> Option<i128> {
         Value::Int(number) => Some((*number).into()),
         Value::UInt(number) => Some((*number).into()),
         _ => None,
-    }
-}
-
-/// Beats while something slow is under way in the target (a DDL may take hours).
-async fn keep_beating<T>(heartbeat: &crate::unit::Heartbeat, work: impl Future<Output = T>) -> T {
-    tokio::pin!(work);
-    loop {
-        tokio::select! {
-            result = &mut work => return result,
-            () = tokio::time::sleep(Duration::from_secs(1)) => heartbeat.beat(),
-        }
     }
 }

@@ -57,6 +57,8 @@ impl Proxy {
 
 async fn serve(client: TcpStream, server: u16, state: Arc<State>) {
     let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else { return };
+    client.set_nodelay(true).unwrap();
+    server.set_nodelay(true).unwrap();
     let (mut client_in, mut client_out) = client.into_split();
     let (mut server_in, mut server_out) = server.into_split();
     let answers = tokio::spawn(async move {
@@ -75,7 +77,9 @@ async fn serve(client: TcpStream, server: u16, state: Arc<State>) {
         }
         let loss = {
             let mut armed = state.armed.lock().unwrap();
-            let hit = armed.as_ref().is_some_and(|loss| body.get(1..).is_some_and(|sql| sql.starts_with(loss.prefix)));
+            let hit = armed
+                .as_ref()
+                .is_some_and(|loss| body.get(1..).is_some_and(|sql| sql.starts_with(loss.prefix)));
             if hit && body[0] == COM_QUERY { armed.take() } else { None }
         };
         if let Some(loss) = loss {
