@@ -27,3 +27,6 @@ pub use table_map::TableMap;
 pub(crate) use cursor::{Cursor, Malformed, share};
 pub(crate) use query::unzlib;
 pub(crate) use table_map::wire;
+
+#[cfg(test)]
+mod tests;

@@ -17,12 +17,26 @@ use crate::charset::Collations;
 /// Length of an event's header.
 pub(super) const HEADER_LEN: usize = 19;
 /// Length of the checksum at an event's end.
-pub(super) const CHECKSUM_LEN: usize = 4;
+const CHECKSUM_LEN: usize = 4;
 /// Table maps are forgotten at the end of each statement; this only bounds what a strange source may pile up.
 const TABLE_MAPS_MAX: usize = 65_536;
 
+/// `LOG_EVENT_BINLOG_IN_USE_F`: set in a file's first event as long as it is written to, and not in its checksum.
+const FLAG_IN_USE: u8 = 0x01;
+/// Where the flags are in a header.
+const FLAGS_OFFSET: usize = 17;
+
+/// What is wrong with an event as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Damage {
+    /// The checksum is not that of the bytes.
+    Checksum,
+    /// The bytes are not an event.
+    Malformed(Malformed),
+}
+
 /// What parsing an event depends on of the events before it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct ParserState {
     /// Events end with a CRC32.
     pub checksum: bool,
@@ -50,7 +64,7 @@ impl EventHeader {
 }
 
 /// Whether the last four bytes of an event are the CRC32 of the others.
-pub(super) fn checksum_holds(event: &[u8]) -> bool {
+fn checksum_holds(event: &[u8]) -> bool {
     let Some((body, checksum)) = event.split_last_chunk::<CHECKSUM_LEN>() else {
         return false;
     };
@@ -60,6 +74,41 @@ pub(super) fn checksum_holds(event: &[u8]) -> bool {
 impl ParserState {
     pub fn new(checksum: bool, mariadb: bool, collations: Collations) -> Self {
         Self { checksum, described: false, table_id_len: 6, tables: HashMap::new(), collations, mariadb }
+    }
+
+    /// The event's body, after its checksum was verified and cut off.
+    pub fn body(&self, header: &EventHeader, event: &Bytes) -> Result<Bytes, Damage> {
+        let malformed = |what: String| Err(Damage::Malformed(Malformed::new(what)));
+        if header.size as usize != event.len() || event.len() < HEADER_LEN {
+            return malformed(format!("header says {} bytes, there are {}", header.size, event.len()));
+        }
+        let without = |tail: usize| event.slice(HEADER_LEN..event.len() - tail);
+        let fits = event.len() >= HEADER_LEN + CHECKSUM_LEN;
+        match header.event_type {
+            types::FORMAT_DESCRIPTION => {
+                // It always ends with the algorithm and room for a checksum, which is filled in if there is one.
+                if !fits {
+                    return malformed("too short for a format description".to_owned());
+                }
+                let body = without(CHECKSUM_LEN);
+                if body.last() == Some(&1) && !checksum_holds(event) {
+                    let mut quiet = event.to_vec();
+                    quiet[FLAGS_OFFSET] &= !FLAG_IN_USE;
+                    if !checksum_holds(&quiet) {
+                        return Err(Damage::Checksum);
+                    }
+                }
+                Ok(body)
+            }
+            // Told before the file's format is known: with a checksum or without, as the server is set now.
+            types::ROTATE if header.log_pos == 0 || !self.described => {
+                Ok(if fits && checksum_holds(event) { without(CHECKSUM_LEN) } else { without(0) })
+            }
+            _ if !self.checksum => Ok(without(0)),
+            _ if !fits => malformed("too short for a checksum".to_owned()),
+            _ if checksum_holds(event) => Ok(without(CHECKSUM_LEN)),
+            _ => Err(Damage::Checksum),
+        }
     }
 
     /// Parses an event's content. `body` is without header and checksum.

@@ -13,7 +13,7 @@ use super::{
     cursor::Malformed,
     event::{BinlogEvent, EventBody, EventHeader, FLAG_ARTIFICIAL, types},
     gtid::encode_set,
-    parse::{CHECKSUM_LEN, HEADER_LEN, ParserState, checksum_holds},
+    parse::{Damage, ParserState},
     payload::PayloadEvents,
 };
 use crate::{
@@ -38,11 +38,6 @@ const FLAG_THROUGH_GTID: u16 = 0x04;
 const FLAG_SEND_ANNOTATE: u16 = 0x02;
 /// Offset of the first event in a file.
 const FIRST_EVENT: u64 = 4;
-/// `LOG_EVENT_BINLOG_IN_USE_F`: set in a file's first event as long as it is written to, and not in its checksum.
-const FLAG_IN_USE: u8 = 0x01;
-/// Where the flags are in a header.
-const FLAGS_OFFSET: usize = 17;
-
 /// Where to start reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BinlogStart {
@@ -227,7 +222,8 @@ impl BinlogReader {
         }
     }
 
-    /// The position after the event that was read last.
+    /// The position after the event that was read last. Within a compressed transaction that is its end already:
+    /// only after its last event has everything before the position been read.
     pub fn position(&self) -> BinlogPosition {
         BinlogPosition::new(self.file.as_ref(), self.pos)
     }
@@ -263,11 +259,10 @@ impl BinlogReader {
             return Err(SqlError::protocol("packet is shorter than an event header").into());
         };
         self.place(&header);
-        if header.size as usize != event.len() {
-            let what = format!("header says {} bytes, packet has {}", header.size, event.len());
-            return Err(self.malformed(&header, Malformed::new(what)));
-        }
-        let body = self.checked_body(&header, &event)?;
+        let body = self.state.body(&header, &event).map_err(|damage| match damage {
+            Damage::Checksum => self.wrong_checksum(&header),
+            Damage::Malformed(error) => self.malformed(&header, error),
+        })?;
         if header.event_type == types::TRANSACTION_PAYLOAD {
             let events = PayloadEvents::open(&body).map_err(|error| self.malformed(&header, error))?;
             self.payload = Some((header, events));
@@ -297,38 +292,6 @@ impl BinlogReader {
         }
         self.pos = end;
         self.start_pos = end.saturating_sub(header.size.into());
-    }
-
-    /// The event's body, after its checksum was verified and cut off.
-    fn checked_body(&self, header: &EventHeader, event: &Bytes) -> Result<Bytes, BinlogError> {
-        let fail = |what: &str| Err(self.malformed(header, Malformed::new(what)));
-        let without = |tail: usize| event.slice(HEADER_LEN..event.len() - tail);
-        let fits = event.len() >= HEADER_LEN + CHECKSUM_LEN;
-        match header.event_type {
-            types::FORMAT_DESCRIPTION => {
-                // It always ends with the algorithm and room for a checksum, which is filled in if there is one.
-                if !fits {
-                    return fail("too short for a format description");
-                }
-                let body = without(CHECKSUM_LEN);
-                if body.last() == Some(&1) && !checksum_holds(event) {
-                    let mut quiet = event.to_vec();
-                    quiet[FLAGS_OFFSET] &= !FLAG_IN_USE;
-                    if !checksum_holds(&quiet) {
-                        return Err(self.wrong_checksum(header));
-                    }
-                }
-                Ok(body)
-            }
-            // Told before the file's format is known: with a checksum or without, as the server is set now.
-            types::ROTATE if header.log_pos == 0 || !self.state.described => {
-                Ok(if fits && checksum_holds(event) { without(CHECKSUM_LEN) } else { without(0) })
-            }
-            _ if !self.state.checksum => Ok(without(0)),
-            _ if !fits => fail("too short for a checksum"),
-            _ if checksum_holds(event) => Ok(without(CHECKSUM_LEN)),
-            _ => Err(self.wrong_checksum(header)),
-        }
     }
 
     fn event(

@@ -204,7 +204,7 @@ fn layout(
         wire::TIMESTAMP2 if matches!(own, T::Timestamp(_)) => Layout::Timestamp2(low),
         wire::NEWDECIMAL if matches!(own, T::Decimal { .. }) => Layout::Decimal { precision: low, scale: high },
         wire::BIT if matches!(own, T::Bit(_)) => {
-            let bytes = high + u8::from(low > 0);
+            let bytes = high.saturating_add(u8::from(low > 0));
             if bytes > 8 {
                 return Ok(None);
             }

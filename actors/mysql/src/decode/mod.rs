@@ -171,5 +171,3 @@ impl<'a> Image<'a> {
     }
 }
 
-#[cfg(test)]
-mod tests;

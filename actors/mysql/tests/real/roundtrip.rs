@@ -120,17 +120,21 @@ async fn compare(connection: &mut Connection, tables: &BTreeMap<String, String>)
             let mut name = Vec::new();
             write_ident(&column.name, &mut name);
             let name = String::from_utf8(name).unwrap();
-            // Equal by type, and equal in every byte of the text form. Vectors cannot be compared as such.
-            let by_type = match column.data_type {
-                dmnode_mysql::ColumnType::Vector(_) => String::new(),
-                _ => format!("NOT (a.{name} <=> b.{name}) OR "),
+            // Equal by type, and equal in every byte of the text form. Vectors can neither be compared nor be text.
+            let (by_type, bytes) = match column.data_type {
+                dmnode_mysql::ColumnType::Vector(_) => (String::new(), ["a", "b"].map(|it| format!("HEX({it}.{name})"))),
+                _ => (
+                    format!("NOT (a.{name} <=> b.{name}) OR "),
+                    ["a", "b"].map(|it| format!("HEX(CONCAT({it}.{name}))")),
+                ),
             };
+            let [left, right] = bytes;
             let different = value(
                 connection,
                 &format!(
-                    "SELECT GROUP_CONCAT(a.id, ': ', LEFT(IFNULL(HEX(CONCAT(a.{name})), 'NULL'), 100), ' became ', \
-                     LEFT(IFNULL(HEX(CONCAT(b.{name})), 'NULL'), 100)) FROM {source} a LEFT JOIN {copy} b ON a.id = b.id \
-                     WHERE b.id IS NULL OR {by_type} NOT (HEX(CONCAT(a.{name})) <=> HEX(CONCAT(b.{name})))"
+                    "SELECT GROUP_CONCAT(a.id, ': ', LEFT(IFNULL({left}, 'NULL'), 100), ' became ', \
+                     LEFT(IFNULL({right}, 'NULL'), 100)) FROM {source} a LEFT JOIN {copy} b ON a.id = b.id \
+                     WHERE b.id IS NULL OR {by_type} NOT ({left} <=> {right})"
                 ),
             )
             .await;
@@ -164,7 +168,8 @@ async fn copy_range(server: &Server, info: &ServerInfo, start: BinlogStart, end:
             EventBody::Unsupported { event_type, name } => panic!("{name} ({event_type})"),
             _ => {}
         }
-        if reader.position() >= end.position {
+        // The events of a compressed transaction all have its end as theirs.
+        if current.is_none() && reader.position() >= end.position {
             break;
         }
     }
