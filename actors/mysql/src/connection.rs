@@ -1,10 +1,7 @@
 //! A session with a server.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -208,14 +205,15 @@ impl Connection {
         sql: &str,
         data: mpsc::Receiver<Bytes>,
     ) -> Result<ExecSummary, SqlError> {
-        let armed = Arc::new(AtomicBool::new(true));
+        // The driver keeps a handler that was not used: a server that refuses the statement does not ask for the file.
+        // So the channel is taken back afterwards, which tells the sender, and a later request finds nothing.
+        let slot = Arc::new(Mutex::new(Some(data)));
         let conn = self.begin()?;
-        let handler_armed = Arc::clone(&armed);
+        let handler_slot = Arc::clone(&slot);
         conn.set_infile_handler(async move {
-            // The driver keeps a handler that was not used; a later request must not be answered by it.
-            if !handler_armed.swap(false, Ordering::SeqCst) {
+            let Some(data) = handler_slot.lock().unwrap_or_else(PoisonError::into_inner).take() else {
                 return Err(mysql_async::LocalInfileError::NoHandler.into());
-            }
+            };
             let chunks = stream::unfold(data, |mut data| async move {
                 let chunk = data.recv().await?;
                 Some((Ok(chunk), data))
@@ -224,7 +222,7 @@ impl Connection {
         });
         let mut done = Vec::new();
         let result = run_all(conn, sql.as_bytes().to_vec(), &mut done).await;
-        armed.store(false, Ordering::SeqCst);
+        drop(slot.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.end(result)?;
         Ok(done.pop().unwrap_or_default())
     }
