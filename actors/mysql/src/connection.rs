@@ -111,10 +111,10 @@ impl Connection {
 
     /// Marks the command as done, unless the connection was lost by it.
     fn end<T>(&mut self, result: Result<T, SqlError>) -> Result<T, SqlError> {
-        if result.as_ref().is_err_and(SqlError::is_connection_lost) {
-            if let Some(conn) = self.conn.take() {
-                abandon(conn);
-            }
+        if result.as_ref().is_err_and(SqlError::is_connection_lost)
+            && let Some(conn) = self.conn.take()
+        {
+            abandon(conn);
         }
         self.busy = false;
         result

@@ -22,8 +22,8 @@ pub use binlog::{
     BinlogError, BinlogEvent, BinlogReader, BinlogStart, EventBody, EventHeader, GtidEvent, QueryEvent,
     RowsEvent, RowsKind, TableMap,
 };
-pub use connection::{Connection, ExecSummary, RowStream};
 pub use charset::Collation;
+pub use connection::{Connection, ExecSummary, RowStream};
 pub use decode::{DecodeError, DecodeErrorKind, RowDecoder, RowImages};
 pub use error::{MultiError, SqlError, SqlErrorKind};
 pub use literal::{write_exact_match, write_ident, write_literal, write_string};

@@ -142,6 +142,8 @@ impl Assembler {
                 // A new file: what the old one left open was cut off by a crash of the source and has no effect.
                 if self.open && event.start_pos <= 4 && event.header.flags & 0x20 == 0 {
                     self.end();
+                    // The source may give the same GTID to its next transaction.
+                    self.gtid = None;
                     return Ok(Step::Rollback);
                 }
                 Step::Nothing
@@ -281,7 +283,7 @@ mod tests {
     }
 
     fn query(sql: &'static str) -> EventBody {
-        EventBody::Query(QueryEvent { sql: Bytes::from_static(sql.as_bytes()), ..QueryEvent::default() })
+        EventBody::Query(Box::new(QueryEvent { sql: Bytes::from_static(sql.as_bytes()), ..QueryEvent::default() }))
     }
 
     fn gtid(gtid: Gtid, standalone: bool) -> EventBody {

@@ -78,7 +78,7 @@ pub enum EventBody {
     /// MariaDB: GTIDs at the start of this file.
     MariadbGtidList(GtidSet),
     /// A statement: DDL, BEGIN, COMMIT, or DML in statement format.
-    Query(QueryEvent),
+    Query(Box<QueryEvent>),
     /// Description of a table that rows events refer to.
     TableMap(Arc<TableMap>),
     /// Row changes.

@@ -122,9 +122,9 @@ impl ParserState {
                 self.tables.clear();
                 Ok(EventBody::Rotate { file: text(cursor.rest()), pos, artificial })
             }
-            types::QUERY => Ok(EventBody::Query(QueryEvent::parse(body, false, &self.collations)?)),
+            types::QUERY => Ok(EventBody::Query(Box::new(QueryEvent::parse(body, false, &self.collations)?))),
             types::MARIADB_QUERY_COMPRESSED => {
-                Ok(EventBody::Query(QueryEvent::parse(body, true, &self.collations)?))
+                Ok(EventBody::Query(Box::new(QueryEvent::parse(body, true, &self.collations)?)))
             }
             types::TABLE_MAP => {
                 let table = TableMap::parse(body, self.table_id_len, self.mariadb, &self.collations)?;

@@ -23,10 +23,30 @@ const MYSQL: &[u8] = include_bytes!("../../corpus/mysql-9.7.binlog");
 const MARIADB: &[u8] = include_bytes!("../../corpus/mariadb-10.11.binlog");
 
 const COMMON: &[&str] = &[
-    "id int", "a tinyint", "b smallint unsigned", "c mediumint", "d int unsigned", "e bigint", "f float", "g double",
-    "h decimal(20,5)", "i bit(17)", "j year", "k date", "l time(3)", "m datetime(6)", "n timestamp(2)",
-    "o char(20):utf8mb4", "p varchar(300):latin1", "q binary(8)", "r varbinary(9)", "s text:utf8mb4", "u blob",
-    "v enum('x','y'):utf8mb4", "w set('x','y','z'):utf8mb4", "x geometry",
+    "id int",
+    "a tinyint",
+    "b smallint unsigned",
+    "c mediumint",
+    "d int unsigned",
+    "e bigint",
+    "f float",
+    "g double",
+    "h decimal(20,5)",
+    "i bit(17)",
+    "j year",
+    "k date",
+    "l time(3)",
+    "m datetime(6)",
+    "n timestamp(2)",
+    "o char(20):utf8mb4",
+    "p varchar(300):latin1",
+    "q binary(8)",
+    "r varbinary(9)",
+    "s text:utf8mb4",
+    "u blob",
+    "v enum('x','y'):utf8mb4",
+    "w set('x','y','z'):utf8mb4",
+    "x geometry",
 ];
 const MYSQL_ONLY: &[&str] = &["y json", "z vector(2)"];
 const MARIADB_ONLY: &[&str] = &["y inet6", "z uuid", "y2 varchar(500):utf8mb4", "z2 blob"];
@@ -34,7 +54,8 @@ const MARIADB_ONLY: &[&str] = &["y inet6", "z uuid", "y2 varchar(500):utf8mb4", 
 fn table(own: &[&str]) -> TableInfo {
     let columns = COMMON.iter().chain(own).enumerate().map(|(index, text)| {
         let (name, kind) = text.split_once(' ').unwrap();
-        let (kind, charset) = kind.split_once(':').map_or((kind, None), |(kind, charset)| (kind, Some(charset)));
+        let (kind, charset) =
+            kind.split_once(':').map_or((kind, None), |(kind, charset)| (kind, Some(charset)));
         ColumnInfo {
             name: name.into(),
             ordinal: index + 1,
@@ -113,11 +134,18 @@ fn real_files_are_understood_completely() {
             }
         }
         let expected: &[u8] = if mariadb {
-            &[types::MARIADB_GTID, types::MARIADB_ANNOTATE, types::MARIADB_GTID_LIST, types::MARIADB_QUERY_COMPRESSED]
+            &[
+                types::MARIADB_GTID,
+                types::MARIADB_ANNOTATE,
+                types::MARIADB_GTID_LIST,
+                types::MARIADB_QUERY_COMPRESSED,
+            ]
         } else {
             &[types::GTID, types::GTID_TAGGED, types::PREVIOUS_GTIDS, types::ROWS_QUERY]
         };
-        for event_type in expected.iter().chain(&[types::XA_PREPARE, types::USER_VAR, types::XID, types::ROTATE]) {
+        for event_type in
+            expected.iter().chain(&[types::XA_PREPARE, types::USER_VAR, types::XID, types::ROTATE])
+        {
             assert!(seen.contains(event_type), "type {event_type} is not in the file: {seen:?}");
         }
         let first = &rows[0].after.as_ref().unwrap().values;
@@ -172,7 +200,13 @@ fn damage_is_found_by_the_checksum() {
 }
 
 /// Parses a body that may be damaged and everything that hangs on it; only panics matter.
-fn try_all(state: &ParserState, header: &EventHeader, body: &Bytes, following: &[(EventHeader, Bytes)], table: &TableInfo) {
+fn try_all(
+    state: &ParserState,
+    header: &EventHeader,
+    body: &Bytes,
+    following: &[(EventHeader, Bytes)],
+    table: &TableInfo,
+) {
     let mut state = state.clone();
     if header.event_type == types::TRANSACTION_PAYLOAD {
         let Ok(mut inner) = PayloadEvents::open(body) else { return };
@@ -240,4 +274,58 @@ proptest::proptest! {
         let state = ParserState::new(false, event_type >= 160, Collations::builtin());
         try_all(&state, &header, &bytes.into(), &[], &table);
     }
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn speed_of_decoding() {
+    let columns = ["id int", "k int", "c char(120):utf8mb4", "pad char(60):utf8mb4"];
+    let mut info = table(&[]);
+    info.columns.truncate(4);
+    for (column, text) in info.columns.iter_mut().zip(columns) {
+        let (name, kind) = text.split_once(' ').unwrap();
+        let (kind, charset) =
+            kind.split_once(':').map_or((kind, None), |(kind, charset)| (kind, Some(charset)));
+        column.name = name.into();
+        column.data_type = ColumnType::parse(kind);
+        column.charset = charset.map(str::to_owned);
+    }
+    let mut map = vec![1, 0, 0, 0, 0, 0, 1, 0, 1, b'd', 0, 1, b't', 0, 4, 3, 3, 254, 254, 4];
+    map.extend([0xee, 0xe0, 0xfe, 0xf0, 0]);
+    let mut state = ParserState::new(false, false, Collations::builtin());
+    let header =
+        |event_type| EventHeader { timestamp: 1, server_id: 1, event_type, log_pos: 1, flags: 0, size: 0 };
+    state.parse(&header(types::TABLE_MAP), &map.into()).unwrap();
+    let mut rows = vec![1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 4, 0xff];
+    for id in 0..40u32 {
+        rows.push(0);
+        rows.extend(id.to_le_bytes());
+        rows.extend(id.to_le_bytes());
+        rows.extend(119u16.to_le_bytes());
+        rows.extend([b'x'; 119]);
+        rows.push(59);
+        rows.extend([b'y'; 59]);
+    }
+    let rows = Bytes::from(rows);
+    let begun = std::time::Instant::now();
+    let mut count = 0;
+    let mut sql = Vec::new();
+    for _ in 0..10_000 {
+        let EventBody::Rows(event) = state.parse(&header(types::WRITE_ROWS), &rows).unwrap() else {
+            panic!()
+        };
+        let decoder = RowDecoder::new(&event.table, &info).unwrap();
+        decoder
+            .decode::<DecodeError>(&event, |images| {
+                let row = images.after.unwrap();
+                for (value, column) in row.values.iter().zip(&info.columns) {
+                    crate::literal::write_literal(value, column, &mut sql);
+                }
+                count += 1;
+                Ok(())
+            })
+            .unwrap();
+        sql.clear();
+    }
+    eprintln!("{:.0} rows/s", count as f64 / begun.elapsed().as_secs_f64());
 }

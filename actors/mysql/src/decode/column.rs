@@ -25,7 +25,10 @@ pub(super) struct ColumnPlan {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Layout {
-    Int { bytes: u8, unsigned: bool },
+    Int {
+        bytes: u8,
+        unsigned: bool,
+    },
     Float,
     Double,
     Year,
@@ -39,21 +42,37 @@ enum Layout {
     TimestampOld,
     TimestampHires(u8),
     Timestamp2(u8),
-    Decimal { precision: u8, scale: u8 },
+    Decimal {
+        precision: u8,
+        scale: u8,
+    },
     Bit(u8),
     Enum(u8),
     Set(u8),
     /// Length in so many bytes, then the value.
-    Bytes { len: u8 },
+    Bytes {
+        len: u8,
+    },
     /// The same, written without trailing zeros that belong to the value.
-    Padded { len: u8, size: u32 },
+    Padded {
+        len: u8,
+        size: u32,
+    },
     /// MariaDB's UUID, written in another order of its parts.
-    Uuid { len: u8 },
+    Uuid {
+        len: u8,
+    },
     /// MariaDB's compressed column.
-    Compressed { len: u8 },
-    Json { len: u8 },
+    Compressed {
+        len: u8,
+    },
+    Json {
+        len: u8,
+    },
     /// Text that is JSON because the target's column is (MariaDB has JSON as text).
-    JsonText { len: u8 },
+    JsonText {
+        len: u8,
+    },
 }
 
 impl ColumnPlan {
@@ -202,7 +221,9 @@ fn layout(
         wire::TIME2 if matches!(own, T::Time(_)) => Layout::Time2(low),
         wire::DATETIME2 if matches!(own, T::DateTime(_)) => Layout::DateTime2(low),
         wire::TIMESTAMP2 if matches!(own, T::Timestamp(_)) => Layout::Timestamp2(low),
-        wire::NEWDECIMAL if matches!(own, T::Decimal { .. }) => Layout::Decimal { precision: low, scale: high },
+        wire::NEWDECIMAL if matches!(own, T::Decimal { .. }) => {
+            Layout::Decimal { precision: low, scale: high }
+        }
         wire::BIT if matches!(own, T::Bit(_)) => {
             let bytes = high.saturating_add(u8::from(low > 0));
             if bytes > 8 {
@@ -243,11 +264,13 @@ fn layout(
                 _ => return Ok(None),
             }
         }
-        wire::TINY_BLOB | wire::MEDIUM_BLOB | wire::LONG_BLOB | wire::BLOB if matches!(low, 1..=4) => match own {
-            T::Json => Layout::JsonText { len: low },
-            _ if takes_bytes(own) => Layout::Bytes { len: low },
-            _ => return Ok(None),
-        },
+        wire::TINY_BLOB | wire::MEDIUM_BLOB | wire::LONG_BLOB | wire::BLOB if matches!(low, 1..=4) => {
+            match own {
+                T::Json => Layout::JsonText { len: low },
+                _ if takes_bytes(own) => Layout::Bytes { len: low },
+                _ => return Ok(None),
+            }
+        }
         wire::BLOB_COMPRESSED if matches!(low, 1..=4) && takes_bytes(own) => Layout::Compressed { len: low },
         wire::VARCHAR_COMPRESSED if takes_bytes(own) => Layout::Compressed { len: two_if(meta > 255) },
         wire::GEOMETRY if matches!(own, T::Geometry(_)) && matches!(low, 1..=4) => Layout::Bytes { len: low },
@@ -271,7 +294,13 @@ fn takes_bytes(own: &ColumnType) -> bool {
     own.is_text()
         || matches!(
             own,
-            T::VarBinary(_) | T::TinyBlob | T::Blob | T::MediumBlob | T::LongBlob | T::Vector(_) | T::Other(_)
+            T::VarBinary(_)
+                | T::TinyBlob
+                | T::Blob
+                | T::MediumBlob
+                | T::LongBlob
+                | T::Vector(_)
+                | T::Other(_)
         )
 }
 
@@ -293,7 +322,12 @@ fn check_members(
     for (place, (source, own)) in source.iter().zip(own).enumerate() {
         // In another character set than ASCII or UTF-8 they cannot be compared here.
         let comparable = match std::str::from_utf8(source) {
-            Ok(text) if source.is_ascii() || map.collation(index).is_some_and(|it| charset::is_utf8(&it.charset)) => text,
+            Ok(text)
+                if source.is_ascii()
+                    || map.collation(index).is_some_and(|it| charset::is_utf8(&it.charset)) =>
+            {
+                text
+            }
             _ => continue,
         };
         if comparable != own {

@@ -67,7 +67,8 @@ fn write(document: &[u8], form: Form) -> Decoded<Writer> {
     // Values do not share bytes, so there are no more of them than bytes. A damaged document whose offsets run in
     // circles would otherwise grow without end.
     let values_left = document.len();
-    let mut writer = Writer { out: Vec::with_capacity(values_left * 2), form, values_left, beyond_text: false };
+    let mut writer =
+        Writer { out: Vec::with_capacity(values_left * 2), form, values_left, beyond_text: false };
     match document.split_first() {
         Some((kind, value)) => writer.value(*kind, value, 0)?,
         // What the server itself takes an empty column value for.
@@ -151,7 +152,8 @@ impl Writer {
         let mut cursor = Cursor::new(data);
         let count = offset(&mut cursor, width)?;
         let size = offset(&mut cursor, width)?;
-        let data = data.get(..size).ok_or_else(|| Malformed::new("JSON container larger than the document"))?;
+        let data =
+            data.get(..size).ok_or_else(|| Malformed::new("JSON container larger than the document"))?;
         let at = |start: usize| data.get(start..).ok_or_else(|| Malformed::new("JSON offset out of range"));
         let keys_len = if object { count.saturating_mul(width + 2) } else { 0 };
         let header = cursor.position();

@@ -86,7 +86,8 @@ impl RowDecoder {
                 ),
             ));
         }
-        let columns = table.columns.iter().enumerate().map(|(index, column)| ColumnPlan::new(map, index, column));
+        let columns =
+            table.columns.iter().enumerate().map(|(index, column)| ColumnPlan::new(map, index, column));
         Ok(Self { columns: columns.collect::<Result<_, _>>()? })
     }
 
@@ -133,7 +134,8 @@ struct Image<'a> {
 impl<'a> Image<'a> {
     fn new(decoder: &'a RowDecoder, bitmap: &[u8]) -> Result<Self, DecodeError> {
         let columns = decoder.columns.as_slice();
-        let in_bitmap = |index: usize| bitmap.get(index / 8).is_some_and(|byte| byte & (1 << (index % 8)) != 0);
+        let in_bitmap =
+            |index: usize| bitmap.get(index / 8).is_some_and(|byte| byte & (1 << (index % 8)) != 0);
         let present: Vec<bool> = (0..columns.len()).map(in_bitmap).collect();
         for (column, present) in columns.iter().zip(&present) {
             if !present && !column.generated {
@@ -164,10 +166,11 @@ impl<'a> Image<'a> {
             values.push(if null {
                 Value::Null
             } else {
-                column.read(cursor, &event.rows).map_err(|error| DecodeError::malformed(Some(&column.name), &error))?
+                column
+                    .read(cursor, &event.rows)
+                    .map_err(|error| DecodeError::malformed(Some(&column.name), &error))?
             });
         }
         Ok(Row { values })
     }
 }
-

@@ -93,10 +93,8 @@ pub(super) fn date(cursor: &mut Cursor<'_>) -> Decoded {
 
 /// DATETIME(n) of MySQL 5.6 and later.
 pub(super) fn datetime2(cursor: &mut Cursor<'_>, fsp: u8) -> Decoded {
-    let packed = cursor
-        .uint_be(5)?
-        .checked_sub(0x80_0000_0000)
-        .ok_or_else(|| Malformed::new("negative DATETIME"))?;
+    let packed =
+        cursor.uint_be(5)?.checked_sub(0x80_0000_0000).ok_or_else(|| Malformed::new("negative DATETIME"))?;
     let bytes = fraction_bytes(fsp);
     let micros = microseconds(cursor.uint_be(bytes)?, bytes)?;
     Ok(packed_datetime(packed, micros, fsp))
@@ -293,7 +291,10 @@ mod tests {
         assert_eq!(run(date, &[0x9f, 0x1f, 0x4e]), "9999-12-31");
         assert_eq!(run(|c| timestamp2(c, 6), &[0, 0, 0, 0, 0, 0, 0]), "0000-00-00 00:00:00.000000");
         assert_eq!(run(|c| timestamp2(c, 0), &[0, 0, 0, 1]), "1970-01-01 00:00:01");
-        assert_eq!(run(|c| timestamp2(c, 3), &[0x7f, 0xff, 0xff, 0xff, 0x27, 0x06]), "2038-01-19 03:14:07.999");
+        assert_eq!(
+            run(|c| timestamp2(c, 3), &[0x7f, 0xff, 0xff, 0xff, 0x27, 0x06]),
+            "2038-01-19 03:14:07.999"
+        );
         assert_eq!(run(timestamp, &[0xff, 0xff, 0xff, 0xff]), "2106-02-07 06:28:15");
         assert_eq!(run(datetime, &20_260_801_120_304u64.to_le_bytes()), "2026-08-01 12:03:04");
         assert_eq!(civil(11_016), (2000, 2, 29));

@@ -9,10 +9,7 @@ pub struct Case {
 }
 
 fn case(type_sql: &str, values: &[&str]) -> Case {
-    Case {
-        type_sql: type_sql.into(),
-        values: values.iter().map(|value| (*value).to_owned()).collect(),
-    }
+    Case { type_sql: type_sql.into(), values: values.iter().map(|value| (*value).to_owned()).collect() }
 }
 
 /// The cases of one flavor.
@@ -32,13 +29,46 @@ pub fn cases(flavor: Flavor) -> Vec<Case> {
 
 fn numbers() -> Vec<Case> {
     let mut cases = vec![
-        case("FLOAT", &["0", "-0e0", "0.1", "-0.1", "3.402823466E+38", "1.175494351E-38", "1e-45", "16777217", "123456.789"]),
+        case(
+            "FLOAT",
+            &[
+                "0",
+                "-0e0",
+                "0.1",
+                "-0.1",
+                "3.402823466E+38",
+                "1.175494351E-38",
+                "1e-45",
+                "16777217",
+                "123456.789",
+            ],
+        ),
         case("FLOAT(7,3)", &["0.001", "-1234.567", "9999.999"]),
         case("FLOAT UNSIGNED", &["0", "0.3"]),
-        case("DOUBLE", &["0", "-0e0", "0.1", "1.7976931348623157E308", "2.2250738585072014E-308", "-123456789.12345679", "1e22"]),
+        case(
+            "DOUBLE",
+            &[
+                "0",
+                "-0e0",
+                "0.1",
+                "1.7976931348623157E308",
+                "2.2250738585072014E-308",
+                "-123456789.12345679",
+                "1e22",
+            ],
+        ),
         case("DOUBLE(10,2)", &["0.01", "-99999999.99"]),
         case("DOUBLE UNSIGNED", &["0.7"]),
-        case("DECIMAL(65,30)", &["0", &format!("{}.{}", "9".repeat(35), "9".repeat(30)), &format!("-{}.{}", "9".repeat(35), "9".repeat(30)), "-0.000000000000000000000000000001", "1.5"]),
+        case(
+            "DECIMAL(65,30)",
+            &[
+                "0",
+                &format!("{}.{}", "9".repeat(35), "9".repeat(30)),
+                &format!("-{}.{}", "9".repeat(35), "9".repeat(30)),
+                "-0.000000000000000000000000000001",
+                "1.5",
+            ],
+        ),
         case("DECIMAL(65,0)", &[&"9".repeat(65), "-1", "1000000000"]),
         case("DECIMAL(1,1)", &["0.0", "0.9", "-0.9"]),
         case("DECIMAL(18,9)", &["123456789.123456789", "-0.000000001", "1000000000e-9"]),
@@ -52,9 +82,11 @@ fn numbers() -> Vec<Case> {
         case("YEAR", &["0", "1901", "2155", "2026"]),
         case("BOOL", &["TRUE", "FALSE"]),
     ];
-    for (name, bits) in [("TINYINT", 8u32), ("SMALLINT", 16), ("MEDIUMINT", 24), ("INT", 32), ("BIGINT", 64)] {
+    for (name, bits) in [("TINYINT", 8u32), ("SMALLINT", 16), ("MEDIUMINT", 24), ("INT", 32), ("BIGINT", 64)]
+    {
         let max = if bits == 64 { u64::MAX } else { (1 << bits) - 1 };
-        let values = [format!("-{}", max / 2 + 1), "-1".into(), "0".into(), "1".into(), (max / 2).to_string()];
+        let values =
+            [format!("-{}", max / 2 + 1), "-1".into(), "0".into(), "1".into(), (max / 2).to_string()];
         cases.push(Case { type_sql: name.into(), values: values.to_vec() });
         let values = ["0".into(), (max / 2 + 1).to_string(), max.to_string()];
         cases.push(Case { type_sql: format!("{name} UNSIGNED"), values: values.to_vec() });
@@ -66,7 +98,15 @@ fn numbers() -> Vec<Case> {
 fn temporals() -> Vec<Case> {
     let mut cases = vec![case(
         "DATE",
-        &["'0000-00-00'", "'2026-00-10'", "'2026-02-00'", "'1000-01-01'", "'9999-12-31'", "'2024-02-29'", "'2023-02-31'"],
+        &[
+            "'0000-00-00'",
+            "'2026-00-10'",
+            "'2026-02-00'",
+            "'1000-01-01'",
+            "'9999-12-31'",
+            "'2024-02-29'",
+            "'2023-02-31'",
+        ],
     )];
     for fsp in 0..=6 {
         let nines = if fsp == 0 { String::new() } else { format!(".{}", "9".repeat(fsp)) };
@@ -155,11 +195,14 @@ fn texts(flavor: Flavor) -> Vec<Case> {
             cases.push(Case {
                 type_sql: format!("{type_sql} CHARACTER SET {charset}"),
                 values: values.clone(),
-                });
+            });
         }
     }
     cases.extend([
-        case("CHAR(255) CHARACTER SET utf8mb4", &["REPEAT('😀', 255)", "REPEAT('a', 255)", "REPEAT('ä', 100)"]),
+        case(
+            "CHAR(255) CHARACTER SET utf8mb4",
+            &["REPEAT('😀', 255)", "REPEAT('a', 255)", "REPEAT('ä', 100)"],
+        ),
         case("CHAR(60) CHARACTER SET utf32", &["REPEAT('ä', 60)", "'x'"]),
         case("VARCHAR(255) CHARACTER SET latin1", &["REPEAT('a', 255)"]),
         case("VARCHAR(256) CHARACTER SET latin1", &["REPEAT('a', 256)", "'b  '"]),
@@ -175,7 +218,10 @@ fn texts(flavor: Flavor) -> Vec<Case> {
 fn binaries() -> Vec<Case> {
     let edge = ["x''", "x'00'", "x'01'", "x'0100'", "x'ff27225c'"];
     vec![
-        case("BINARY(4)", &["x''", "x'01'", "x'01000000'", "x'00000000'", "x'ffffffff'", "x'20202020'", "x'27225c00'"]),
+        case(
+            "BINARY(4)",
+            &["x''", "x'01'", "x'01000000'", "x'00000000'", "x'ffffffff'", "x'20202020'", "x'27225c00'"],
+        ),
         case("BINARY(255)", &["x''", "REPEAT(x'ff', 255)", "x'41'"]),
         case("VARBINARY(10)", &edge),
         case("VARBINARY(300)", &["REPEAT(x'00', 300)", "x'2020'"]),
@@ -215,7 +261,10 @@ fn geometries(flavor: Flavor) -> Vec<Case> {
         case("POINT", &["ST_GeomFromText('POINT(0 0)')"]),
         case("POLYGON", &["ST_GeomFromText('POLYGON((0 0,0 3,3 3,0 0))')"]),
         case("MULTIPOINT", &["ST_GeomFromText('MULTIPOINT(1 1,2 2)')"]),
-        case("GEOMETRYCOLLECTION", &["ST_GeomFromText('GEOMETRYCOLLECTION(POINT(1 1),LINESTRING(0 0,1 1))')"]),
+        case(
+            "GEOMETRYCOLLECTION",
+            &["ST_GeomFromText('GEOMETRYCOLLECTION(POINT(1 1),LINESTRING(0 0,1 1))')"],
+        ),
     ];
     if flavor == Flavor::Mysql {
         cases.push(case("POINT SRID 4326", &["ST_GeomFromText('POINT(12 34)', 4326)"]));

@@ -60,7 +60,8 @@ async fn streams_begin_where_they_are_asked_to() {
             let rest = middles.len() - index - 1;
             let by_position = read_from(&server, &info, BinlogStart::Position(middle.position.clone())).await;
             assert_eq!(ids(&by_position), rest, "{middle}");
-            let by_gtid = read_from(&server, &info, BinlogStart::Gtid(middle.gtid_set.clone().unwrap())).await;
+            let by_gtid =
+                read_from(&server, &info, BinlogStart::Gtid(middle.gtid_set.clone().unwrap())).await;
             assert_eq!(ids(&by_gtid), rest, "{middle}");
             // The end of each transaction is where the server said it was.
             let ends: Vec<BinlogPosition> = by_position
@@ -68,11 +69,13 @@ async fn streams_begin_where_they_are_asked_to() {
                 .filter(|event| matches!(event.body, EventBody::Xid { .. }))
                 .map(|event| BinlogPosition::new(event.file.as_ref(), event.end_pos))
                 .collect();
-            let told: Vec<BinlogPosition> = middles[index + 1..].iter().map(|it| it.position.clone()).collect();
+            let told: Vec<BinlogPosition> =
+                middles[index + 1..].iter().map(|it| it.position.clone()).collect();
             assert_eq!(ends, told);
             // And no byte between two events is unaccounted for.
             for pair in by_position.windows(2) {
-                if pair[0].file == pair[1].file && pair[1].start_pos < pair[1].end_pos && pair[0].end_pos > 4 {
+                if pair[0].file == pair[1].file && pair[1].start_pos < pair[1].end_pos && pair[0].end_pos > 4
+                {
                     assert_eq!(pair[0].end_pos, pair[1].start_pos, "{:?}", pair[1]);
                 }
             }
@@ -93,11 +96,18 @@ async fn transactions_statements_and_sessions_are_told() {
         fresh(&mut connection).await;
         run(&mut connection, "USE d").await;
         let start = current_location(&mut connection, &info).await.unwrap();
-        run(&mut connection, "SET sql_mode = 'ANSI_QUOTES,STRICT_TRANS_TABLES', time_zone = '+02:00', foreign_key_checks = 0")
-            .await;
+        run(
+            &mut connection,
+            "SET sql_mode = 'ANSI_QUOTES,STRICT_TRANS_TABLES', time_zone = '+02:00', foreign_key_checks = 0",
+        )
+        .await;
         run(&mut connection, "SET NAMES latin1 COLLATE latin1_bin").await;
         // The text is UTF-8, and the server takes it for latin1: two characters.
-        run(&mut connection, "CREATE TABLE \"t\" (id INT PRIMARY KEY, c TIMESTAMP DEFAULT '2026-01-01 10:00:00' COMMENT 'ä')").await;
+        run(
+            &mut connection,
+            "CREATE TABLE \"t\" (id INT PRIMARY KEY, c TIMESTAMP DEFAULT '2026-01-01 10:00:00' COMMENT 'ä')",
+        )
+        .await;
         run(&mut connection, "SET NAMES utf8mb4").await;
         run(&mut connection, "XA START 'gt','bq',7").await;
         run(&mut connection, "INSERT INTO t (id) VALUES (1)").await;
@@ -133,7 +143,11 @@ async fn transactions_statements_and_sessions_are_told() {
             _ => None,
         });
         assert_eq!(prepared, Some((false, 7, "gt".into(), "bq".into())));
-        assert!(events.iter().any(|event| matches!(&event.body, EventBody::UserVar { name } if name == "user_variable")));
+        assert!(
+            events
+                .iter()
+                .any(|event| matches!(&event.body, EventBody::UserVar { name } if name == "user_variable"))
+        );
         for event in &events {
             assert!(!matches!(event.body, EventBody::Unsupported { .. }), "{event:?}");
             // MySQL 9.7 writes one that is not documented (21) for statements that change rows.
@@ -216,7 +230,8 @@ async fn what_is_not_there_is_an_error_of_its_own() {
             Flavor::Mysql => GtidSet::parse(Flavor::Mariadb, "0-1-1").unwrap(),
             Flavor::Mariadb => GtidSet::empty(Flavor::Mysql),
         };
-        let error = BinlogReader::open(&server.endpoint, &info, 99, BinlogStart::Gtid(other)).await.unwrap_err();
+        let error =
+            BinlogReader::open(&server.endpoint, &info, 99, BinlogStart::Gtid(other)).await.unwrap_err();
         assert!(!error.is_connection_lost(), "{error}");
     }
 }
@@ -296,7 +311,10 @@ async fn rows_that_do_not_fit_the_table_are_refused() {
                 _ => None,
             })
             .collect();
-        assert_eq!(rows.iter().map(|it| it.kind).collect::<Vec<_>>(), [RowsKind::Insert, RowsKind::Update, RowsKind::Update]);
+        assert_eq!(
+            rows.iter().map(|it| it.kind).collect::<Vec<_>>(),
+            [RowsKind::Insert, RowsKind::Update, RowsKind::Update]
+        );
         let mut table = async |name: &str| {
             TableInfo::load(&mut connection, &TableName::new("d", name)).await.unwrap().unwrap()
         };

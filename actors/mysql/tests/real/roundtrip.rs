@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use dmnode_model::{Flavor, GtidSet, Location, TableName};
 use dmnode_mysql::{
-    BinlogReader, BinlogStart, Connection, EventBody, RowDecoder, RowsEvent, RowsKind, ServerInfo, SessionOptions,
-    TableInfo, write_exact_match, write_ident, write_literal,
+    BinlogReader, BinlogStart, Connection, EventBody, RowDecoder, RowsEvent, RowsKind, ServerInfo,
+    SessionOptions, TableInfo, write_exact_match, write_ident, write_literal,
 };
 
 use crate::{
@@ -122,7 +122,9 @@ async fn compare(connection: &mut Connection, tables: &BTreeMap<String, String>)
             let name = String::from_utf8(name).unwrap();
             // Equal by type, and equal in every byte of the text form. Vectors can neither be compared nor be text.
             let (by_type, bytes) = match column.data_type {
-                dmnode_mysql::ColumnType::Vector(_) => (String::new(), ["a", "b"].map(|it| format!("HEX({it}.{name})"))),
+                dmnode_mysql::ColumnType::Vector(_) => {
+                    (String::new(), ["a", "b"].map(|it| format!("HEX({it}.{name})")))
+                }
                 _ => (
                     format!("NOT (a.{name} <=> b.{name}) OR "),
                     ["a", "b"].map(|it| format!("HEX(CONCAT({it}.{name}))")),
@@ -145,7 +147,13 @@ async fn compare(connection: &mut Connection, tables: &BTreeMap<String, String>)
 }
 
 /// Reads from `start` to `end` and copies on the way.
-async fn copy_range(server: &Server, info: &ServerInfo, start: BinlogStart, end: &Location, copier: &mut Copier) {
+async fn copy_range(
+    server: &Server,
+    info: &ServerInfo,
+    start: BinlogStart,
+    end: &Location,
+    copier: &mut Copier,
+) {
     let by_gtid = matches!(start, BinlogStart::Gtid(_));
     let mut seen = match &start {
         BinlogStart::Gtid(set) => set.clone(),
@@ -180,7 +188,13 @@ async fn copy_range(server: &Server, info: &ServerInfo, start: BinlogStart, end:
 }
 
 /// Inserts, updates and deletes values of all types on the source, and copies them through its binlog.
-async fn round_trip(server: &Server, label: &str, before: &[&str], by_gtid: bool, some: impl Fn(&Case) -> bool) {
+async fn round_trip(
+    server: &Server,
+    label: &str,
+    before: &[&str],
+    by_gtid: bool,
+    some: impl Fn(&Case) -> bool,
+) {
     let mut source = server.connect_with(&applier()).await;
     for schema in [SOURCE, COPY] {
         run(&mut source, &format!("DROP DATABASE IF EXISTS {schema}")).await;
@@ -195,7 +209,8 @@ async fn round_trip(server: &Server, label: &str, before: &[&str], by_gtid: bool
     let mut tables = BTreeMap::new();
     for (number, case) in cases.iter().enumerate() {
         let table = format!("t{number:03}");
-        run(&mut source, &format!("CREATE TABLE {SOURCE}.{table} (id INT PRIMARY KEY, c {})", case.type_sql)).await;
+        run(&mut source, &format!("CREATE TABLE {SOURCE}.{table} (id INT PRIMARY KEY, c {})", case.type_sql))
+            .await;
         run(&mut source, &format!("CREATE TABLE {COPY}.{table} LIKE {SOURCE}.{table}")).await;
         tables.insert(table, case.type_sql.clone());
     }
@@ -211,12 +226,14 @@ async fn round_trip(server: &Server, label: &str, before: &[&str], by_gtid: bool
         }
         // Two rows more, to be changed and removed.
         let first = case.values.first().map_or("NULL", |value| value);
-        run(&mut source, &format!("INSERT INTO {table} VALUES (100, {first}), (101, {first}), (102, NULL)")).await;
+        run(&mut source, &format!("INSERT INTO {table} VALUES (100, {first}), (101, {first}), (102, NULL)"))
+            .await;
         run(&mut source, "COMMIT").await;
         for (index, value) in case.values.iter().enumerate() {
             run(&mut source, &format!("INSERT INTO {table} VALUES ({}, NULL)", 200 + index)).await;
             run(&mut source, &format!("UPDATE {table} SET c = {value} WHERE id = {}", 200 + index)).await;
-            run(&mut source, &format!("UPDATE {table} SET id = {} WHERE id = {}", 300 + index, 200 + index)).await;
+            run(&mut source, &format!("UPDATE {table} SET id = {} WHERE id = {}", 300 + index, 200 + index))
+                .await;
         }
         run(&mut source, &format!("UPDATE {table} SET c = NULL WHERE id IN (100, 102)")).await;
         run(&mut source, &format!("DELETE FROM {table} WHERE id BETWEEN 100 AND 101")).await;
@@ -257,7 +274,8 @@ async fn mysql_values_arrive_unchanged() {
 async fn mariadb_values_arrive_unchanged() {
     let server = Server::mariadb().await;
     assert_eq!(server.flavor, Flavor::Mariadb);
-    round_trip(&server, "mariadb, gtid, no checksum", &["SET GLOBAL binlog_checksum = NONE"], true, |_| true).await;
+    round_trip(&server, "mariadb, gtid, no checksum", &["SET GLOBAL binlog_checksum = NONE"], true, |_| true)
+        .await;
     let plain = ["SET GLOBAL binlog_checksum = CRC32", "SET GLOBAL binlog_row_metadata = FULL"];
     round_trip(&server, "mariadb, position, crc32, full metadata", &plain, false, small).await;
     let packed = ["SET GLOBAL log_bin_compress = ON", "SET GLOBAL log_bin_compress_min_len = 10"];

@@ -52,10 +52,8 @@ impl Server {
             eprintln!("DMNODE_SKIP_MYSQL is set: NOT tested against MySQL");
             return None;
         }
-        let tree = std::env::var_os("DMNODE_MYSQL_TREE").map_or_else(
-            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/mysql"),
-            PathBuf::from,
-        );
+        let tree = std::env::var_os("DMNODE_MYSQL_TREE")
+            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/mysql"), PathBuf::from);
         let mysqld = tree.join("bin/mysqld");
         assert!(
             mysqld.exists(),
@@ -84,7 +82,8 @@ impl Server {
     async fn start(flavor: Flavor, mut command: Command, dir: tempfile::TempDir, data: &Path) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let log = dir.path().join("server.log");
-        if flavor == Flavor::Mariadb && std::fs::metadata("/proc/self").is_ok_and(|it| std::os::unix::fs::MetadataExt::uid(&it) == 0)
+        if flavor == Flavor::Mariadb
+            && std::fs::metadata("/proc/self").is_ok_and(|it| std::os::unix::fs::MetadataExt::uid(&it) == 0)
         {
             command.arg("--user=root");
         }

@@ -27,7 +27,10 @@ async fn commands_do_what_they_say() {
         };
         let mut connection = server.connect_with(&options).await;
         assert_eq!(value(&mut connection, "SELECT @@time_zone").await.as_deref(), Some("+03:00"));
-        assert_eq!(value(&mut connection, "SELECT @@sql_mode").await.as_deref(), Some("NO_BACKSLASH_ESCAPES"));
+        assert_eq!(
+            value(&mut connection, "SELECT @@sql_mode").await.as_deref(),
+            Some("NO_BACKSLASH_ESCAPES")
+        );
         assert_eq!(value(&mut connection, "SELECT CONNECTION_ID()").await, Some(connection.id().to_string()));
         run(&mut connection, "CREATE DATABASE d").await;
         run(&mut connection, "CREATE TABLE d.t (id INT PRIMARY KEY, v INT)").await;
@@ -52,7 +55,8 @@ async fn many_statements(connection: &mut Connection) {
     let error = connection.execute_many(sql.as_bytes().to_vec()).await.unwrap_err();
     assert_eq!((error.index, error.error.code(), error.done.len()), (2, Some(1062), 2), "{error}");
     assert!(!error.error.is_connection_lost());
-    let error = connection.execute_many(b"SELECT 1;SELECT 2 FROM nowhere.t;SELECT 3".to_vec()).await.unwrap_err();
+    let error =
+        connection.execute_many(b"SELECT 1;SELECT 2 FROM nowhere.t;SELECT 3".to_vec()).await.unwrap_err();
     assert_eq!(error.index, 1, "{error}");
     let error = connection.execute_many(b"NONSENSE;SELECT 2".to_vec()).await.unwrap_err();
     assert_eq!((error.index, error.error.code()), (0, Some(1064)), "{error}");
@@ -101,7 +105,8 @@ async fn loading(server: &Server, connection: &mut Connection) {
     let (_sender, receiver) = mpsc::channel(1);
     connection.load_data("LOAD DATA LOCAL INFILE 'x' INTO TABLE d.missing", receiver).await.unwrap_err();
     if !connection.is_closed() {
-        let error = connection.execute("LOAD DATA LOCAL INFILE '/etc/passwd' INTO TABLE d.l").await.unwrap_err();
+        let error =
+            connection.execute("LOAD DATA LOCAL INFILE '/etc/passwd' INTO TABLE d.l").await.unwrap_err();
         assert!(error.is_connection_lost(), "{error}");
     }
     // A load that is given up in the middle leaves nothing.
@@ -169,7 +174,10 @@ async fn tables(connection: &mut Connection) {
     let name = TableName::new("d", "child");
     let table = TableInfo::load_with_create_sql(connection, &name).await.unwrap().unwrap();
     assert_eq!(table.engine, "InnoDB");
-    assert_eq!((table.charset.as_deref(), table.collation.as_deref()), (Some("utf8mb3"), Some("utf8mb3_bin")));
+    assert_eq!(
+        (table.charset.as_deref(), table.collation.as_deref()),
+        (Some("utf8mb3"), Some("utf8mb3_bin"))
+    );
     assert_eq!(table.columns.len(), 6);
     assert!(table.columns[0].auto_increment && table.columns[0].unsigned && !table.columns[0].nullable);
     assert_eq!(table.columns[1].charset.as_deref(), Some("latin1"));
@@ -178,11 +186,17 @@ async fn tables(connection: &mut Connection) {
     let key = table.row_identity().unwrap();
     assert!(key.primary && key.columns[0].column == Some(0));
     let plain = table.keys.iter().find(|key| key.name == "plain").unwrap();
-    assert_eq!((plain.unique, plain.columns[0].prefix_len, plain.columns[1].prefix_len), (false, Some(5), None));
+    assert_eq!(
+        (plain.unique, plain.columns[0].prefix_len, plain.columns[1].prefix_len),
+        (false, Some(5), None)
+    );
     assert!(table.keys.iter().any(|key| key.name == "nullable" && key.nullable && key.unique));
     let foreign = &table.foreign_keys[0];
     assert_eq!(foreign.columns, ["x", "y"]);
-    assert_eq!((&foreign.referenced_table, foreign.on_delete.as_str()), (&TableName::new("d", "parent"), "CASCADE"));
+    assert_eq!(
+        (&foreign.referenced_table, foreign.on_delete.as_str()),
+        (&TableName::new("d", "parent"), "CASCADE")
+    );
     assert!(table.create_sql.unwrap().contains("CONSTRAINT"));
     assert!(TableInfo::load(connection, &TableName::new("d", "missing")).await.unwrap().is_none());
     assert!(TableInfo::load(connection, &TableName::new("d", "view_of")).await.unwrap().is_none());
@@ -197,7 +211,8 @@ async fn tables(connection: &mut Connection) {
 async fn security(server: &Server) {
     let mut endpoint = server.endpoint.clone();
     // Asked for and not possible: refused, not done in plain.
-    endpoint.security = Some(SecurityConfig { ssl_ca: "/nowhere/ca.pem".into(), ..SecurityConfig::default() });
+    endpoint.security =
+        Some(SecurityConfig { ssl_ca: "/nowhere/ca.pem".into(), ..SecurityConfig::default() });
     let error = Connection::connect(&endpoint, &SessionOptions::default()).await.unwrap_err();
     assert_eq!(error.kind, SqlErrorKind::Configuration, "{error}");
     endpoint.security = None;
