@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use dmnode_model::codes;
 use dmnode_model::error::CodedError;
-use dmnode_model::gtid::{Flavor, Gtid};
+use dmnode_model::gtid::{Flavor, Gtid, GtidSet};
 use dmnode_model::ids::{SourceId, TableName, TaskName};
 use dmnode_model::position::{BinlogPosition, Location};
 use dmnode_mysql::Connection;
@@ -154,23 +154,34 @@ impl ChunkFilter {
 /// Is the transaction that ends at `end` part of what was read at `location`?
 fn contains(location: &Location, end: &BinlogPosition, gtid: Option<&Gtid>) -> bool {
     match (&location.gtid_set, gtid) {
-        (Some(set), Some(gtid)) => set.contains(gtid),
+        (Some(set), Some(gtid)) if by_gtid(set, &location.position, end) => set.contains(gtid),
         _ => *end <= location.position,
     }
 }
 
 /// Is everything of `other` contained in `location`?
-fn reaches(location: &Location, other: &Location) -> bool {
+pub fn reaches(location: &Location, other: &Location) -> bool {
     match (&location.gtid_set, &other.gtid_set) {
-        (Some(set), Some(subset)) => set.contains_set(subset),
+        (Some(set), Some(subset)) if by_gtid(set, &location.position, &other.position) => {
+            set.contains_set(subset)
+        }
         _ => location.position >= other.position,
     }
+}
+
+/// Whether GTIDs tell the order of two places. MariaDB's sets know the last GTID of each domain only, and the
+/// numbers within a domain need not ascend: there the positions tell it, if they are of one series of files.
+fn by_gtid(set: &GtidSet, a: &BinlogPosition, b: &BinlogPosition) -> bool {
+    let series = |position: &BinlogPosition| {
+        position.file_number()?;
+        position.file.rsplit_once('.').map(|(base, _)| base.to_owned())
+    };
+    set.flavor() != Flavor::Mariadb || series(a).is_none() || series(a) != series(b)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dmnode_model::gtid::GtidSet;
 
     fn at(pos: u64, gtid: Option<&str>) -> Location {
         let gtid_set = gtid.map(|text| GtidSet::parse(Flavor::Mariadb, text).unwrap());
@@ -228,15 +239,43 @@ mod tests {
         assert_eq!(filter.row_is_copied(&other, Some(1), &end(4), None), Ok(false));
     }
 
+    /// A location of MySQL with the transactions 1 to `last`.
+    fn mysql(pos: u64, last: u64) -> Location {
+        let text = format!("{UUID}:1-{last}");
+        Location {
+            position: BinlogPosition::new("bin.000001", pos),
+            gtid_set: Some(GtidSet::parse(Flavor::Mysql, &text).unwrap()),
+        }
+    }
+
+    const UUID: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+
     #[test]
     fn gtids_decide_where_both_sides_have_them() {
+        let gtid = |number| Gtid::parse(Flavor::Mysql, &format!("{UUID}:{number}")).unwrap();
+        let end = BinlogPosition::new("bin.000001", 500);
+        // The position would say otherwise.
+        assert!(contains(&mysql(100, 5), &end, Some(&gtid(5))));
+        assert!(!contains(&mysql(100, 5), &end, Some(&gtid(6))));
+        assert!(!contains(&mysql(900, 5), &end, Some(&gtid(6))));
+        assert!(reaches(&mysql(100, 9), &mysql(900, 5)) && !reaches(&mysql(900, 5), &mysql(100, 9)));
+    }
+
+    #[test]
+    fn numbers_of_mariadb_need_not_ascend() {
         let (filter, table) =
-            filter(&[(None, None, 100, Some("0-1-5")), (Some(0), None, 900, Some("0-1-9"))]);
+            filter(&[(None, Some(0), 100, Some("0-1-50")), (Some(0), None, 900, Some("0-2-7"))]);
         let gtid = |text| Gtid::parse(Flavor::Mariadb, text).unwrap();
         let end = BinlogPosition::new("bin.000001", 500);
-        // The position would say no.
-        assert_eq!(filter.row_is_copied(&table, Some(-1), &end, Some(&gtid("0-1-5"))), Ok(true));
-        assert_eq!(filter.row_is_copied(&table, Some(-1), &end, Some(&gtid("0-1-6"))), Ok(false));
-        assert_eq!(filter.row_is_copied(&table, Some(1), &end, Some(&gtid("0-1-9"))), Ok(true));
+        // After the first range was read another server wrote with lower numbers.
+        assert_eq!(filter.row_is_copied(&table, Some(-1), &end, Some(&gtid("0-2-3"))), Ok(false));
+        assert_eq!(filter.row_is_copied(&table, Some(1), &end, Some(&gtid("0-1-60"))), Ok(true));
+        assert_eq!(filter.max_location().map(|at| at.position.pos), Some(900));
+        assert_eq!(filter.min_location().map(|at| at.position.pos), Some(100));
+        assert!(!filter.is_uniform() && !filter.is_passed(&at(899, Some("0-1-60"))));
+        // Files of another server cannot be compared.
+        let other = BinlogPosition::new("other.000001", 5000);
+        assert_eq!(filter.row_is_copied(&table, Some(-1), &other, Some(&gtid("0-1-50"))), Ok(true));
+        assert_eq!(filter.row_is_copied(&table, Some(-1), &other, Some(&gtid("0-1-51"))), Ok(false));
     }
 }
