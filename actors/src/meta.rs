@@ -5,7 +5,7 @@ use dmnode_model::error::CodedError;
 use dmnode_model::ids::quote_ident;
 use dmnode_mysql::{Connection, SessionOptions};
 
-use crate::progress::{table_name, text_literal};
+use crate::progress::table_name;
 use crate::target::target_error;
 
 /// Suffixes of the tables of dmnode and of DM.
@@ -31,16 +31,7 @@ pub async fn remove_meta(subtask: &SubtaskConfig) -> Result<(), CodedError> {
         .map_err(|error| target_error(&error))?;
     let mut tables: Vec<String> =
         SUFFIXES.iter().map(|suffix| table_name(&subtask.meta_schema, &subtask.task, suffix)).collect();
-    // The markers of RENAME carry a digest of the source in their names.
-    let markers = format!("{}_dmnode_mark_", subtask.task);
-    let rows = conn
-        .query(format!(
-            "SELECT table_name FROM information_schema.tables WHERE table_schema = {}",
-            text_literal(&subtask.meta_schema)
-        ))
-        .await
-        .map_err(|error| target_error(&error))?;
-    for name in rows.iter().filter_map(|row| row.string(0)).filter(|name| name.starts_with(&markers)) {
+    for name in crate::sync::marker_names(&subtask.task, &subtask.source_id) {
         tables.push(format!("{}.{}", quote_ident(&subtask.meta_schema), quote_ident(&name)));
     }
     let statements = [

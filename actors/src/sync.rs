@@ -47,6 +47,7 @@ use assemble::Assembler;
 use checkpoint::Checkpoint;
 use coordinator::Shared;
 use ddl_run::DdlLog;
+pub(crate) use ddl_run::marker_names;
 use reader::Reader;
 use scheduler::Scheduler;
 use statement::Dialect;
@@ -54,8 +55,8 @@ use stream::{Halt, Open, Stream};
 use tables::{Scope, Tables, logs_foreign_key_actions};
 
 use crate::load::ChunkFilter;
-use crate::progress::{ApplierBook, ProgressStore, TargetSpec, Watermark, Window};
-use crate::target::ApplyError;
+use crate::progress::{ApplierBook, ProgressStore, ProgressUpdate, TargetSpec, Watermark, Window};
+use crate::target::{ApplyError, NoRows};
 use crate::unit::{UnitContext, UnitDone, UnitResult};
 
 /// Most appliers; more than this only costs connections.
@@ -156,12 +157,19 @@ async fn prepare(
             .await?;
     conn.close().await;
 
+    let fresh = taken.watermark.is_none();
     let (number, location) = match taken.watermark {
         Some(watermark) => (watermark.number, watermark.location),
-        None => (0, start::location(spec, filter.as_ref(), &mut source, &info).await?),
+        None => (1, start::location(spec, filter.as_ref(), &mut source, &info).await?),
     };
     let location =
         start::complete(location, &spec.source.from, &mut source, &info, spec.source.enable_gtid).await;
+    let mut appliers = taken.appliers;
+    if fresh && let Some(first) = appliers.first_mut() {
+        // Where a task begins must not depend on when it is asked: "where the source is now" is decided once.
+        let start = ProgressUpdate::watermark(&Watermark { number, location: location.clone() });
+        first.apply(&start, &mut NoRows).await?;
+    }
     tracing::info!(
         task = %subtask.task, source = %subtask.source_id, epoch = ctx.epoch.0, generation = ctx.generation,
         location = %change::describe_location(&location), appliers = count, "replication starts"
@@ -181,8 +189,8 @@ async fn prepare(
     };
     let batch_rows = if subtask.sync.batch_given { subtask.sync.batch.max(1) } else { BATCH_ROWS };
     let mut tasks = JoinSet::new();
-    let (mut appliers, mut queues) = (Vec::new(), Vec::new());
-    for (index, (conn, book)) in taken.appliers.into_iter().zip(books).enumerate() {
+    let (mut shared_appliers, mut queues) = (Vec::new(), Vec::new());
+    for (index, (conn, book)) in appliers.into_iter().zip(books).enumerate() {
         let checkpoint = (index == 0).then(|| {
             let every = subtask.sync.checkpoint_flush_interval;
             Checkpoint::new(store.table("syncer_checkpoint"), subtask.source_id.clone(), every)
@@ -196,7 +204,7 @@ async fn prepare(
             applier::run(index, own, queue, shared_by_task, batch_rows).await;
             std::mem::drop(guard);
         });
-        appliers.push(applier);
+        shared_appliers.push(applier);
         queues.push(sender);
     }
     report::watch_source(&mut tasks, Arc::clone(&shared), spec.source.from.clone(), source, info);
@@ -204,7 +212,7 @@ async fn prepare(
     let stream = Stream {
         ctx: ctx.clone(),
         shared,
-        appliers,
+        appliers: shared_appliers,
         queues,
         scheduler: Scheduler::new(),
         scope,

@@ -246,11 +246,12 @@ impl ApplierConnection {
 
     /// One try: begin, compare-and-set, rows, commit.
     async fn attempt(&mut self, begin: &[u8], in_doubt: bool, body: &mut dyn ApplyBody) -> Attempt {
+        let shared = Arc::clone(&self.shared);
         let conn = match self.ready().await {
             Ok(conn) => conn,
             Err(error) => return Attempt::Failed(error),
         };
-        let mut transaction = TargetTransaction::new(conn, begin);
+        let mut transaction = TargetTransaction::new(conn, &shared.heartbeat, begin);
         // While a former try is in doubt the body must not be touched before that is settled.
         let mut result = if in_doubt { transaction.ensure_begun().await } else { Ok(()) };
         if result.is_ok() {

@@ -6,12 +6,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use dmnode_model::error::CodedError;
 use dmnode_model::ids::{Epoch, SourceId, TaskName};
 use dmnode_model::status::{CopyProgress, DumpStatus, LoadStatus, SyncStatus, UnitType};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
+
+/// How often a unit beats while it waits for a server's answer.
+const BEAT_WHILE_PENDING: Duration = Duration::from_secs(1);
 
 /// A progress counter. A unit that has not beaten for the hang limit is taken for hung and replaced.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +30,20 @@ impl Heartbeat {
     /// Reports progress. Cheap enough for every row batch and every event.
     pub fn beat(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Beats while something slow is under way at a server, such as a DDL or the commit of a large transaction:
+    /// the server's answer is the progress that is waited for, and a dead connection ends the work by itself.
+    /// After `limit` it stops beating, and the unit is taken for hung.
+    pub async fn while_pending<T>(&self, limit: Duration, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        let since = tokio::time::Instant::now();
+        loop {
+            tokio::select! {
+                result = &mut work => return result,
+                () = tokio::time::sleep(BEAT_WHILE_PENDING) => if since.elapsed() < limit { self.beat() },
+            }
+        }
     }
 
     /// The number of beats so far.

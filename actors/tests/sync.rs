@@ -31,6 +31,8 @@ struct Rig {
     target_port: u16,
     /// Further lines of the task file.
     task: String,
+    /// Whether the task names its start: the first byte of the first file.
+    meta: bool,
     epoch: u64,
 }
 
@@ -61,9 +63,13 @@ impl Running {
 
 impl Rig {
     async fn new(from: Kind, to: Kind, gtid: bool) -> Self {
-        let (source, target) = tokio::join!(Server::start(from, &[]), Server::start(to, &[]));
+        Self::with(from, &[], to, gtid).await
+    }
+
+    async fn with(from: Kind, source: &[&str], to: Kind, gtid: bool) -> Self {
+        let (source, target) = tokio::join!(Server::start(from, source), Server::start(to, &[]));
         let target_port = target.port;
-        Self { source, target, gtid, workers: 4, target_port, task: String::new(), epoch: 1 }
+        Self { source, target, gtid, workers: 4, target_port, task: String::new(), meta: true, epoch: 1 }
     }
 
     fn spec(&self) -> SyncSpec {
@@ -73,10 +79,11 @@ impl Rig {
         );
         let source = SourceConfig::from_yaml(&yaml, None).unwrap().value;
         // From the first byte of the first file: the target starts empty.
-        let meta = "      binlog-name: bin.000001\n      binlog-pos: 4\n";
+        let meta =
+            if self.meta { "    meta:\n      binlog-name: bin.000001\n      binlog-pos: 4\n" } else { "" };
         let yaml = format!(
             "name: {TASK}\ntask-mode: incremental\ntarget-database:\n  host: 127.0.0.1\n  port: {}\n  user: root\n  password: ''\n\
-             mysql-instances:\n  - source-id: {SOURCE}\n    meta:\n{meta}    syncer-config-name: g\n    block-allow-list: b\n\
+             mysql-instances:\n  - source-id: {SOURCE}\n{meta}    syncer-config-name: g\n    block-allow-list: b\n\
              block-allow-list:\n  b:\n    do-dbs: ['~^app', 'shop']\n\
              syncers:\n  g:\n    worker-count: {}\n{}\n",
             self.target_port, self.workers, self.task
@@ -501,14 +508,73 @@ async fn a_refused_ddl_can_be_done_by_hand() {
     assert_eq!(error.code, codes::DDL_REFUSED, "{error}");
     assert!(error.statement.as_deref().is_some_and(|sql| sql.contains("ADD COLUMN extra")), "{error}");
     rig.target.execute(&["ALTER TABLE app.counter DROP COLUMN extra"]).await;
-    rig.target.execute(&["ALTER TABLE app.counter ADD COLUMN extra INT"]).await;
-    // Equal to the state before the intent: it is tried again and refused again. Then the operator says it is done.
+    rig.target.execute(&["ALTER TABLE app.counter ADD COLUMN extra INT, COMMENT 'by hand'"]).await;
+    // Whatever was changed meanwhile: it is tried again and refused again. Then the operator says it is done.
     let error = rig.start().error().await;
     assert_eq!(error.code, codes::DDL_REFUSED, "{error}");
     rig.target.execute(&["UPDATE dm_meta.t_dmnode_ddl SET stage = 'done'"]).await;
     let mut running = rig.start();
     rig.caught_up(&mut running).await;
     rig.assert_equal().await;
+    running.stop().await;
+}
+
+/// INV-1: without `meta` a task begins where the source was when it was started, also when it is interrupted
+/// before it has met anything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_without_meta_begins_once() {
+    let mut rig = Rig::new(Kind::Mariadb, Kind::Mariadb, true).await;
+    rig.meta = false;
+    let table = ["CREATE DATABASE app", "CREATE TABLE app.log (line VARCHAR(20))"];
+    rig.source.execute(&table).await;
+    rig.source.execute(&["INSERT INTO app.log VALUES ('before')"]).await;
+    rig.target.execute(&table).await;
+    let running = rig.start();
+    let known = "SELECT COUNT(*) FROM dm_meta.t_dmnode_progress WHERE watermark_file IS NOT NULL";
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let mut conn = rig.target.connect().await;
+        if conn.query(known).await.is_ok_and(|rows| rows[0].u64(0) > Some(0)) {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "the start is never written");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    running.crash().await;
+    rig.source.execute(&["INSERT INTO app.log VALUES ('while it was down')"]).await;
+    let mut running = rig.start();
+    rig.caught_up(&mut running).await;
+    let lines = rig.target.query("SELECT line FROM app.log").await;
+    assert_eq!(lines, [[Some("while it was down".to_owned())]]);
+    running.stop().await;
+}
+
+/// INV-2: a large transaction without GTID is known by its end only, and is applied once all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_anonymous_transaction_is_applied_once() {
+    let arguments = ["--enforce-gtid-consistency=OFF", "--gtid-mode=OFF"];
+    let mut rig = Rig::with(Kind::Mysql, &arguments, Kind::Mariadb, false).await;
+    rig.source
+        .execute(&["CREATE DATABASE app", "CREATE TABLE app.log (pad VARCHAR(1000)) CHARSET latin1"])
+        .await;
+    let mut running = rig.start();
+    rig.caught_up(&mut running).await;
+    rig.source
+        .execute(&[
+            "SET SESSION cte_max_recursion_depth = 100000",
+            "INSERT INTO app.log WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 20000) \
+             SELECT REPEAT('x', 1000) FROM s",
+        ])
+        .await;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while rig.target.number("SELECT COUNT(*) FROM app.log").await == 0 {
+        assert!(tokio::time::Instant::now() < deadline, "it never comes");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    running.crash().await;
+    let mut running = rig.start();
+    rig.caught_up(&mut running).await;
+    assert_eq!(rig.target.number("SELECT COUNT(*) FROM app.log").await, 20_000);
     running.stop().await;
 }
 

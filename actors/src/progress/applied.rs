@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use dmnode_model::gtid::Gtid;
-use dmnode_model::position::BinlogPosition;
+use dmnode_model::gtid::{Gtid, GtidSet};
+use dmnode_model::position::{BinlogPosition, Location};
 
 /// The identity of a source transaction: its GTID when it has one, else where it ends in the binlog.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -137,6 +137,36 @@ impl AppliedSet {
         }
     }
 
+    /// Takes out what a watermark at `location` covers for certain: GTIDs of MySQL in its set, positions before
+    /// its own in the same series of files. MariaDB's last number of a domain says nothing about which of the lower
+    /// ones were met, so those stay until they are read.
+    pub fn prune(&mut self, location: &Location) {
+        self.series.retain(|series, ranges| {
+            match (series, &location.gtid_set) {
+                (Series::Mysql { sid, tag }, Some(GtidSet::Mysql(_))) => {
+                    let known = location.gtid_set.as_ref();
+                    ranges.0.retain(|first, last| {
+                        !(*first..=*last).all(|gno| {
+                            let gtid = Gtid::Mysql { sid: *sid, tag: tag.as_str().into(), gno };
+                            known.is_some_and(|set| set.contains(&gtid))
+                        })
+                    });
+                }
+                (Series::File(file), _) => {
+                    if *file == location.position.file {
+                        ranges.0.retain(|_, last| *last > location.position.pos);
+                    } else if base(file) == base(&location.position.file)
+                        && (BinlogPosition { file: file.clone(), pos: 0 }) < location.position
+                    {
+                        ranges.0.clear();
+                    }
+                }
+                (Series::Mysql { .. } | Series::Mariadb { .. }, _) => {}
+            }
+            !ranges.0.is_empty()
+        });
+    }
+
     /// How many ranges the text form has; a measure of its size.
     pub fn range_count(&self) -> usize {
         self.series.values().map(|ranges| ranges.0.len()).sum()
@@ -177,6 +207,11 @@ impl AppliedSet {
         }
         Ok(set)
     }
+}
+
+/// The name of a series of binlog files: the part before the number.
+fn base(file: &str) -> &str {
+    file.rsplit_once('.').map_or(file, |(base, _)| base)
 }
 
 impl fmt::Display for AppliedSet {
@@ -257,6 +292,29 @@ mod tests {
             prop_assert_eq!(&set, &plain.iter().collect::<AppliedSet>(), "one form per set");
             prop_assert_eq!(&AppliedSet::parse(&set.to_string()).unwrap(), &set);
         }
+    }
+
+    #[test]
+    fn pruning_keeps_what_the_watermark_does_not_cover() {
+        use dmnode_model::gtid::Flavor;
+        let at = |file: &str, pos| TxnId::Position(BinlogPosition { file: file.into(), pos });
+        let ids = [
+            id(0, 3),
+            id(0, 9),
+            id(2, 5),
+            at("bin.000009", 700),
+            at("bin.000010", 100),
+            at("bin.000010", 101),
+            at("bin.000011", 4),
+            at("other.000001", 4),
+        ];
+        let mut set: AppliedSet = ids.iter().collect();
+        let gtids = GtidSet::parse(Flavor::Mysql, "07070707-0707-0707-0707-070707070707:1-5").unwrap();
+        let position = BinlogPosition { file: "bin.000010".into(), pos: 100 };
+        set.prune(&Location { position, gtid_set: Some(gtids) });
+        let left: Vec<bool> = ids.iter().map(|id| set.contains(id)).collect();
+        // Adjacent positions lie in one range, which stays as a whole.
+        assert_eq!(left, [false, true, true, false, true, true, true, true]);
     }
 
     #[test]

@@ -427,7 +427,15 @@ impl Rows {
                     .remedy("it was changed by hand or by a newer version; restore it, or start with --remove-meta")
             })?;
         }
+        all.prune();
         Ok(all)
+    }
+
+    /// What the watermark has passed need not be remembered; rows of other appliers may still name it.
+    fn prune(&mut self) {
+        if let Some(watermark) = &self.watermark {
+            self.applied.prune(&watermark.location);
+        }
     }
 
     fn add(&mut self, row: &TextRow) -> Result<(), String> {

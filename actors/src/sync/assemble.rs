@@ -283,7 +283,10 @@ mod tests {
     }
 
     fn query(sql: &'static str) -> EventBody {
-        EventBody::Query(Box::new(QueryEvent { sql: Bytes::from_static(sql.as_bytes()), ..QueryEvent::default() }))
+        EventBody::Query(Box::new(QueryEvent {
+            sql: Bytes::from_static(sql.as_bytes()),
+            ..QueryEvent::default()
+        }))
     }
 
     fn gtid(gtid: Gtid, standalone: bool) -> EventBody {

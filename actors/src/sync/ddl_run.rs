@@ -45,12 +45,8 @@ impl DdlLog {
         task: &TaskName,
         source: &SourceId,
     ) -> Result<Self, CodedError> {
-        let digest = hex(&Sha256::digest(source.as_str().as_bytes()));
-        let marker = |suffix: &str| {
-            let name: String =
-                format!("{task}_dmnode_mark_{}{suffix}", &digest[..12]).chars().take(64).collect();
-            format!("{}.{}", quote_ident(meta_schema), quote_ident(&name))
-        };
+        let [marker, marker_done] = marker_names(task, source)
+            .map(|name| format!("{}.{}", quote_ident(meta_schema), quote_ident(&name)));
         let table = store.table("dmnode_ddl");
         let source = text_literal(source.as_str());
         let mut conn = store.connect().await?;
@@ -63,13 +59,14 @@ impl DdlLog {
         conn.close().await;
         let left = rows
             .iter()
+            .filter(|row| row.str(2).is_none_or(|stage| stage != "refused"))
             .filter_map(|row| {
                 let number = u32::try_from(row.u64(1)?).ok()?;
                 let intent = Intent { done: row.str(2)? == "done", digest: row.string(3)? };
                 Some(((row.string(0)?, number), intent))
             })
             .collect();
-        Ok(Self { table, source, marker: marker(""), marker_done: marker("x"), left })
+        Ok(Self { table, source, marker, marker_done, left })
     }
 
     /// Executes the statements of one DDL; the transaction itself is finished by the caller.
@@ -165,8 +162,13 @@ impl DdlLog {
                 }
                 Err(ApplyError::Sql(error)) if error.is_transient_conflict() && attempt < ATTEMPTS => {
                     attempt += 1;
+                    // The session carries the source's settings, under which definitions may be shown otherwise.
+                    applier.conn.discard();
                 }
                 Err(ApplyError::Sql(error)) => {
+                    // It certainly did not happen: whatever is changed by hand from here on says nothing about it.
+                    applier.conn.discard();
+                    self.mark(applier, key, "refused").await?;
                     let column = error.code().unwrap_or(0);
                     return Err(refused(sql, place)
                         .cause(format!(
@@ -213,7 +215,9 @@ impl DdlLog {
 
     /// The marker is renamed by the same atomic statement: where it is tells what happened to the others.
     async fn with_marker(&self, conn: &mut ApplierConnection, sql: &str) -> Result<String, ApplyError> {
-        let conn = conn.connection().await?;
+        // Whoever was fenced must not touch the markers of its successor.
+        conn.apply(&crate::progress::ProgressUpdate::unchanged(), &mut crate::target::NoRows).await?;
+        let conn = conn.same_connection()?;
         conn.execute(format!("DROP TABLE IF EXISTS {}", self.marker_done)).await?;
         conn.execute(format!(
             "CREATE TABLE IF NOT EXISTS {} (id INT PRIMARY KEY) ENGINE=InnoDB",
@@ -226,8 +230,12 @@ impl DdlLog {
     async fn mark_done(&self, applier: &mut Applier, key: &(String, u32)) -> Result<(), ApplyError> {
         // The session carries the settings of the source's session.
         applier.conn.discard();
+        self.mark(applier, key, "done").await
+    }
+
+    async fn mark(&self, applier: &mut Applier, key: &(String, u32), stage: &str) -> Result<(), ApplyError> {
         let sql = format!(
-            "UPDATE {} SET stage = 'done' WHERE source_id = {} AND txn_id = {} AND statement_no = {}",
+            "UPDATE {} SET stage = '{stage}' WHERE source_id = {} AND txn_id = {} AND statement_no = {}",
             self.table,
             self.source,
             text_literal(&key.0),
@@ -265,6 +273,13 @@ impl DdlLog {
             text_literal(place),
         )
     }
+}
+
+/// The tables that tell whether a RENAME took effect: before it the first one is there, after it the second.
+/// Never longer than the 64 characters of a table's name.
+pub(crate) fn marker_names(task: &TaskName, source: &SourceId) -> [String; 2] {
+    let digest = hex(&Sha256::digest(format!("{task}\0{source}").as_bytes()));
+    ["", "x"].map(|suffix| format!("{task}_dmnode_m{}{suffix}", &digest[..8]))
 }
 
 /// The statement under the source's settings, on the connection of the intent and no other.

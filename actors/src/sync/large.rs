@@ -16,7 +16,7 @@ use super::ddl::{Decision, Servers, decide};
 use super::statement::{Builder, Dialect};
 use super::stream::{Halt, Open, Stream};
 use crate::failpoint;
-use crate::progress::{ApplierBook, Ordinal, ProgressUpdate, TxnId};
+use crate::progress::{ApplierBook, ProgressUpdate};
 use crate::target::{ApplyBody, ApplyError, TargetTransaction};
 
 /// The changes are sent when they have this size.
@@ -25,7 +25,7 @@ const PART_BYTES: usize = 1 << 20;
 /// How a streamed transaction ended.
 enum Outcome {
     /// It ran to its end.
-    Complete { ordinal: Ordinal, id: TxnId, update: ProgressUpdate },
+    Complete { update: ProgressUpdate },
     /// The source rolled it back.
     RolledBack(BinlogPosition),
     /// It was interrupted.
@@ -55,10 +55,9 @@ impl Stream {
         let result = conn.apply(&ProgressUpdate::unchanged(), &mut body).await;
         let (outcome, rows) = (body.outcome.take(), body.rows);
         match (result, outcome) {
-            (Ok(()), Some(Outcome::Complete { ordinal, id, update })) => {
-                guard.book.committed(&update, vec![(ordinal, id)]);
+            (Ok(()), Some(Outcome::Complete { update })) => {
+                guard.book.committed(&update, Vec::new());
                 drop(guard);
-                self.shared.window.lock().done(ordinal);
                 self.shared.lag.applied(self.assembler.timestamp());
                 self.shared.counters.rows.fetch_add(rows, Ordering::Relaxed);
                 self.shared.counters.transactions.fetch_add(1, Ordering::Relaxed);
@@ -70,7 +69,7 @@ impl Stream {
             }
             (_, Some(Outcome::RolledBack(end))) => {
                 drop(guard);
-                self.finish_empty(end)
+                self.finish_empty(end).await
             }
             (_, Some(Outcome::Halted(halt))) => Err(halt),
             (Err(error), _) => Err(error.into()),
@@ -209,16 +208,23 @@ impl Large<'_> {
     ) -> Result<(), ApplyError> {
         self.send(transaction).await?;
         let id = self.stream.assembler.identity(&end);
+        if self.stream.shared.window.lock().is_applied(&id) {
+            // A transaction without GTID is known by its end only.
+            self.outcome = Some(Outcome::RolledBack(end));
+            return Err(ApplyError::CannotRepeat("it was applied before".into()));
+        }
         self.stream.reader.passed(end.clone(), self.stream.assembler.gtid());
-        let (ordinal, update) = {
+        // Behind the barrier it is the only one in flight: the watermark passes it in its own commit, so that a
+        // restart does not even read it again. Should the commit fail, the unit ends and forgets this window.
+        let update = {
             let mut window = self.stream.shared.window.lock();
             let ordinal = window.push(id.clone(), end.clone());
-            let update = self.book.update(&mut window, &[(ordinal, id.clone())]).unwrap_or_default();
-            (ordinal, update)
+            window.done(ordinal);
+            self.book.update(&mut window, &[]).unwrap_or_default()
         };
         transaction.set_progress(&self.template.sql(&update)).await?;
         tracing::info!(location = %describe(&id, &end), rows = self.rows, "a large transaction was streamed");
-        self.outcome = Some(Outcome::Complete { ordinal, id, update });
+        self.outcome = Some(Outcome::Complete { update });
         failpoint::hit("sync.before_commit").await?;
         Ok(())
     }

@@ -236,9 +236,24 @@ impl Builder {
                 b" ON DUPLICATE KEY UPDATE "
             });
             let mut first = true;
-            for index in table.writable.iter().filter(|index| !table.identity.contains(index)) {
+            for index in &table.writable {
+                let column = table.column(*index);
+                let name = &column.name;
+                if table.identity.contains(index) {
+                    // A key column with ON UPDATE CURRENT_TIMESTAMP would change by itself unless it is named.
+                    if matches!(column.data_type, ColumnType::Timestamp(_) | ColumnType::DateTime(_)) {
+                        comma(&mut first, out);
+                        write_table(table, out);
+                        out.push(b'.');
+                        write_ident(name, out);
+                        out.push(b'=');
+                        write_table(table, out);
+                        out.push(b'.');
+                        write_ident(name, out);
+                    }
+                    continue;
+                }
                 comma(&mut first, out);
-                let name = &table.column(*index).name;
                 write_ident(name, out);
                 if alias {
                     out.extend_from_slice(b"=dmnode_new.");

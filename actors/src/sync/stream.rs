@@ -20,7 +20,7 @@ use super::reader::Reader;
 use super::scheduler::{Place, Scheduler};
 use super::tables::{Known, Scope, Tables};
 use super::write_set::write_set;
-use crate::load::ChunkFilter;
+use crate::load::{ChunkFilter, DdlCopied};
 use crate::progress::{TxnId, Window};
 use crate::target::ApplyError;
 use crate::unit::UnitContext;
@@ -188,7 +188,7 @@ impl Stream {
                 self.open.savepoints.push((name, self.open.changes.len(), self.open.bytes));
             }
             Step::RollbackTo(name) => self.rollback_to(&name, event)?,
-            Step::XaPrepared => self.xa_prepared(event, end)?,
+            Step::XaPrepared => self.xa_prepared(event, end).await?,
             Step::XaDecided { commit, xid } => {
                 if !self.foreign_xa.remove(&xid) && commit {
                     return Err(CodedError::new(
@@ -199,12 +199,12 @@ impl Stream {
                     .remedy("it was prepared by two-phase XA, which is not supported; compare with `diff`, and start again from a position after this one")
                     .into());
                 }
-                self.finish_empty(end)?;
+                self.finish_empty(end).await?;
             }
             Step::Commit => self.commit(end).await?,
             Step::Rollback => {
                 self.open.changes.clear();
-                self.finish_empty(end)?;
+                self.finish_empty(end).await?;
             }
         }
         Ok(())
@@ -261,6 +261,13 @@ impl Stream {
             return Ok(());
         }
         let at = place(event);
+        if let Some(filter) = &self.filter {
+            // The table may have looked otherwise at that time, or be gone: what was copied later holds all of it.
+            let end = BinlogPosition { file: event.file.to_string(), pos: event.end_pos };
+            if filter.ddl_is_copied(&rows.table.name, &end, self.assembler.gtid()) == DdlCopied::Yes {
+                return Ok(());
+            }
+        }
         let known = self.tables.known(&self.scope, self.filter.as_ref(), &rows.table, &at).await?;
         let Some(known) = known else { return Ok(()) };
         let end = BinlogPosition { file: event.file.to_string(), pos: event.end_pos };
@@ -329,7 +336,7 @@ impl Stream {
         Ok(())
     }
 
-    fn xa_prepared(&mut self, event: &BinlogEvent, end: BinlogPosition) -> Result<(), Halt> {
+    async fn xa_prepared(&mut self, event: &BinlogEvent, end: BinlogPosition) -> Result<(), Halt> {
         if self.open.rows > 0 {
             return Err(CodedError::new(
                 codes::BINLOG_UNSUPPORTED,
@@ -344,11 +351,17 @@ impl Stream {
         {
             self.foreign_xa.insert(xid_text(*format_id, gtrid, bqual));
         }
-        self.finish_empty(end)
+        self.finish_empty(end).await
     }
 
     /// The transaction ends and has nothing for the target.
-    pub(super) fn finish_empty(&mut self, end: BinlogPosition) -> Result<(), Halt> {
+    pub(super) async fn finish_empty(&mut self, end: BinlogPosition) -> Result<(), Halt> {
+        let room = self.shared.wait_until(|window: &Window| window.len() < WINDOW_MAX);
+        tokio::select! {
+            biased;
+            () = self.ctx.cancel.cancelled() => return Err(Halt::Cancelled),
+            room = room => if !room { return Err(self.failure()) },
+        }
         let id = self.assembler.identity(&end);
         self.reader.passed(end.clone(), self.assembler.gtid());
         let mut window = self.shared.window.lock();
@@ -376,7 +389,7 @@ impl Stream {
     async fn commit(&mut self, end: BinlogPosition) -> Result<(), Halt> {
         let id = self.assembler.identity(&end);
         if self.open.changes.is_empty() || self.shared.window.lock().is_applied(&id) {
-            return self.finish_empty(end);
+            return self.finish_empty(end).await;
         }
         let open = std::mem::take(&mut self.open);
         let uses = write_set(&open.changes);

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use dmnode_model::BinlogPosition;
 use dmnode_model::codes;
@@ -13,6 +12,9 @@ use super::change::describe;
 use super::ddl::{Decision, Servers, decide, session};
 use super::stream::{Halt, Open, Stream};
 use crate::progress::TxnId;
+
+/// A DDL may take so long before the unit is taken for hung.
+const DDL_LIMIT: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3600);
 
 impl Stream {
     /// A statement: DDL, or something that must not be there.
@@ -27,7 +29,7 @@ impl Stream {
         // A statement that failed at the source and is in the binlog all the same changed nothing here only if it
         // is DDL; partly done changes of rows come as rows.
         if self.open.known {
-            return if inside { Ok(()) } else { self.finish_empty(end) };
+            return if inside { Ok(()) } else { self.finish_empty(end).await };
         }
         let at = describe(&id, &end);
         let (source, target) = (self.reader.flavor(), self.target.clone());
@@ -46,7 +48,7 @@ impl Stream {
                 tracing::debug!(location = %at, why, "statement skipped");
                 self.shared.counters.skipped.fetch_add(1, Ordering::Relaxed);
                 if !inside {
-                    self.finish_empty(end)?;
+                    self.finish_empty(end).await?;
                 }
                 Ok(())
             }
@@ -68,7 +70,9 @@ impl Stream {
                 let key = if inside { id_inside(&id, self.open.ddls) } else { id.clone() };
                 self.open.ddls += 1;
                 let heartbeat = self.ctx.heartbeat.clone();
-                keep_beating(&heartbeat, self.ddl.execute(&mut applier, &key, &at, &ddl, &settings)).await?;
+                heartbeat
+                    .while_pending(DDL_LIMIT, self.ddl.execute(&mut applier, &key, &at, &ddl, &settings))
+                    .await?;
                 self.shared.counters.ddls.fetch_add(1, Ordering::Relaxed);
                 self.tables.forget();
                 self.scheduler.clear();
@@ -99,16 +103,5 @@ fn id_inside(id: &TxnId, number: u32) -> TxnId {
     match id {
         TxnId::Gtid(gtid) => TxnId::Position(BinlogPosition { file: format!("{gtid}/{number}"), pos: 0 }),
         TxnId::Position(position) => TxnId::Position(position.clone()),
-    }
-}
-
-/// Beats while something slow is under way in the target (a DDL may take hours).
-async fn keep_beating<T>(heartbeat: &crate::unit::Heartbeat, work: impl Future<Output = T>) -> T {
-    tokio::pin!(work);
-    loop {
-        tokio::select! {
-            result = &mut work => return result,
-            () = tokio::time::sleep(Duration::from_secs(1)) => heartbeat.beat(),
-        }
     }
 }

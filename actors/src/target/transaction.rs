@@ -1,9 +1,16 @@
 //! A transaction that cannot be committed without its compare-and-set.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use dmnode_mysql::{Connection, ExecSummary, MultiError, SqlError, TextRow};
 
 use super::ApplyError;
+use crate::unit::Heartbeat;
+
+/// A server may take so long for one packet of row changes, or for the commit of a large transaction, before the
+/// unit is taken for hung.
+const ANSWER_LIMIT: Duration = Duration::from_secs(600);
 
 /// Statements in the prefix: `BEGIN` and the compare-and-set.
 const PREFIX_STATEMENTS: usize = 2;
@@ -14,20 +21,21 @@ const PREFIX_STATEMENTS: usize = 2;
 /// the compare-and-set turns out not to match, what followed it is rolled back.
 pub struct TargetTransaction<'a> {
     conn: &'a mut Connection,
+    heartbeat: &'a Heartbeat,
     /// `BEGIN; UPDATE …;`, until it is sent.
     prefix: Option<&'a [u8]>,
     moved: bool,
 }
 
 impl<'a> TargetTransaction<'a> {
-    pub(super) fn new(conn: &'a mut Connection, prefix: &'a [u8]) -> Self {
-        Self { conn, prefix: Some(prefix), moved: false }
+    pub(super) fn new(conn: &'a mut Connection, heartbeat: &'a Heartbeat, prefix: &'a [u8]) -> Self {
+        Self { conn, heartbeat, prefix: Some(prefix), moved: false }
     }
 
     /// Sends what begins the transaction unless that has been done.
     pub(super) async fn ensure_begun(&mut self) -> Result<(), ApplyError> {
         if let Some(prefix) = self.prefix.take() {
-            match self.conn.execute_many(prefix.to_vec()).await {
+            match self.heartbeat.while_pending(ANSWER_LIMIT, self.conn.execute_many(prefix.to_vec())).await {
                 Ok(summaries) => self.check(&summaries)?,
                 Err(error) => return Err(error.error.into()),
             }
@@ -58,12 +66,15 @@ impl<'a> TargetTransaction<'a> {
             if self.moved {
                 return Err(ApplyError::Moved);
             }
-            return Ok(self.conn.execute_many(sql.to_vec()).await?);
+            return Ok(self
+                .heartbeat
+                .while_pending(ANSWER_LIMIT, self.conn.execute_many(sql.to_vec()))
+                .await?);
         };
         let mut all = Vec::with_capacity(prefix.len() + sql.len());
         all.extend_from_slice(prefix);
         all.extend_from_slice(sql);
-        match self.conn.execute_many(all).await {
+        match self.heartbeat.while_pending(ANSWER_LIMIT, self.conn.execute_many(all)).await {
             Ok(mut summaries) => {
                 self.check(&summaries)?;
                 Ok(summaries.split_off(PREFIX_STATEMENTS.min(summaries.len())))
@@ -84,7 +95,7 @@ impl<'a> TargetTransaction<'a> {
     /// One statement.
     pub async fn execute(&mut self, sql: impl AsRef<[u8]>) -> Result<ExecSummary, ApplyError> {
         self.ensure_begun().await?;
-        Ok(self.conn.execute(sql).await?)
+        Ok(self.heartbeat.while_pending(ANSWER_LIMIT, self.conn.execute(sql)).await?)
     }
 
     /// Rows of a query inside the transaction.
@@ -116,7 +127,7 @@ impl<'a> TargetTransaction<'a> {
 
     /// Any error here leaves the outcome unknown.
     pub(super) async fn commit(self) -> Result<(), SqlError> {
-        self.conn.execute("COMMIT").await.map(|_| ())
+        self.heartbeat.while_pending(ANSWER_LIMIT, self.conn.execute("COMMIT")).await.map(|_| ())
     }
 
     /// Undoes everything; `false` when the connection is of no use any more.
