@@ -321,3 +321,83 @@ async fn the_older_epoch_is_fenced() {
     }
     rig.assert_equal(&[("shop", "big", "shop", "big"), ("shop", "log", "shop", "log")]).await;
 }
+
+/// A server that refuses the statement never asks for the data, of which there is more than fits the buffers.
+async fn a_refused_load_ends(kind: Kind) {
+    let mut rig = Rig::new(Kind::Mariadb, kind).await;
+    rig.rows = 0;
+    rig.source
+        .execute(&[
+            "CREATE DATABASE shop",
+            "CREATE TABLE shop.wide (id INT PRIMARY KEY, s LONGTEXT)",
+            "INSERT INTO shop.wide VALUES (1, REPEAT('x', 1000000)), (2, REPEAT('x', 1000000)), (3, REPEAT('x', 1000000))",
+        ])
+        .await;
+    rig.target
+        .execute(&[
+            "CREATE DATABASE shop",
+            "CREATE TABLE shop.wide (id INT PRIMARY KEY, s LONGTEXT)",
+            "CREATE USER copier IDENTIFIED BY 'secret'",
+            "GRANT SELECT, CREATE, ALTER, DROP, INDEX ON *.* TO copier",
+            "GRANT ALL ON dm_meta.* TO copier",
+        ])
+        .await;
+    if kind == Kind::Mysql {
+        rig.target.execute(&["GRANT SESSION_VARIABLES_ADMIN ON *.* TO copier"]).await;
+    }
+    rig.target_user = "copier";
+    let error = tokio::time::timeout(Duration::from_secs(30), rig.load(1)).await.expect("ends").unwrap_err();
+    assert_eq!(error.code, codes::COPY_ROWS_REFUSED, "{error}");
+    assert!(error.to_string().contains("1142"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_refused_load_ends_mariadb() {
+    a_refused_load_ends(Kind::Mariadb).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_refused_load_ends_mysql() {
+    a_refused_load_ends(Kind::Mysql).await;
+}
+
+/// A row that fits no packet of the target: LOAD DATA takes it all the same, INSERT cannot.
+async fn rows_larger_than_a_packet(kind: Kind) {
+    let packet = "--max-allowed-packet=1M";
+    for (infile, fits) in [("--local-infile=1", true), ("--local-infile=0", false)] {
+        let rig = Rig::with(Kind::Mariadb, &["--max-allowed-packet=64M"], kind, &[packet, infile]).await;
+        rig.source
+            .execute(&[
+                "CREATE DATABASE shop",
+                "CREATE TABLE shop.wide (id INT PRIMARY KEY, s LONGTEXT CHARACTER SET utf8mb4, b LONGBLOB)",
+                "INSERT INTO shop.wide VALUES (1, 'a', ''), (2, REPEAT('x', 3000000), REPEAT('\\\\', 2000000)), (3, 'b', NULL)",
+            ])
+            .await;
+        match rig.load(1).await {
+            Ok(_) => {
+                assert!(fits);
+                let sums = "SELECT SUM(CRC32(s)), SUM(CRC32(b)), COUNT(*) FROM shop.wide";
+                let length =
+                    "SELECT CONCAT(SUM(LENGTH(s)), ' ', SUM(LENGTH(b)), ' ', COUNT(*)) FROM shop.wide";
+                assert_eq!(rig.target.query(length).await, rig.source.query(length).await);
+                assert_eq!(rig.target.query(sums).await, rig.source.query(sums).await);
+            }
+            Err(error) => {
+                assert!(!fits, "{error}");
+                assert_eq!(error.code, codes::COPY_ROWS_REFUSED, "{error}");
+                let text = error.to_string();
+                assert!(text.contains("max_allowed_packet") && text.contains("wide"), "{text}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn rows_larger_than_a_packet_mariadb() {
+    rows_larger_than_a_packet(Kind::Mariadb).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn rows_larger_than_a_packet_mysql() {
+    rows_larger_than_a_packet(Kind::Mysql).await;
+}

@@ -31,6 +31,10 @@ const INSERT_BYTES: usize = 1 << 20;
 const SESSION: &[u8] = b"SET SESSION net_read_timeout = 7200, max_error_count = 65535";
 /// Warnings that say nothing about the rows: a deprecated character set, collation or syntax.
 const HARMLESS: [u64; 5] = [1287, 1681, 3719, 3720, 3778];
+/// No server takes less in a packet.
+const PACKET_LEAST: usize = 1024;
+/// What a packet holds beside the statement.
+const PACKET_SLACK: usize = 64;
 const SAVEPOINT: &str = "dmnode_chunk";
 
 /// A chunk to be copied.
@@ -119,6 +123,8 @@ pub(super) struct CopyChunk<'a> {
     pub check: &'a mut Connection,
     pub location: &'a Location,
     pub local_infile: bool,
+    /// The target's `max_allowed_packet`.
+    pub packet: usize,
     pub counters: &'a CopyCounters,
     pub pulse: &'a Pulse,
     pub stop: &'a CancellationToken,
@@ -175,6 +181,7 @@ impl CopyChunk<'_> {
             columns: &table.columns,
             counters: self.counters,
             pulse: self.pulse,
+            packet: self.packet,
             counted: &mut self.counted,
         };
         let (sender, receiver) = mpsc::channel(BUFFERS);
@@ -248,10 +255,21 @@ impl CopyChunk<'_> {
         };
         let texts: Vec<String> =
             written.warnings.iter().map(|warning| format!("{}: {}", warning.code, warning.text)).collect();
-        CodedError::new(code, what)
+        let error = CodedError::new(code, what)
             .object(format!("{} into {}, chunk {}", table.source, table.target, self.job.chunk.number))
-            .cause(format!("{} rows read, {} written; {}", self.counted.rows, written.rows, texts.join("; ")))
-            .into()
+            .cause(format!(
+                "{} rows read, {} written; {}",
+                self.counted.rows,
+                written.rows,
+                texts.join("; ")
+            ));
+        // A function's result was too large.
+        if written.warnings.iter().any(|warning| warning.code == 1301) {
+            return error
+                .remedy("a value is larger than the target's max_allowed_packet: SET GLOBAL max_allowed_packet there to more, then resume-task")
+                .into();
+        }
+        error.into()
     }
 }
 
@@ -262,6 +280,7 @@ struct Pump<'a, 'b> {
     columns: &'a [CopyColumn],
     counters: &'a CopyCounters,
     pulse: &'a Pulse,
+    packet: usize,
     counted: &'a mut Counted,
 }
 
@@ -276,35 +295,67 @@ impl Pump<'_, '_> {
             since.bytes += bytes;
             if let Some(buffer) = full {
                 self.count(&mut since);
-                if sender.send(buffer).await.is_err() {
+                if !self.send_pieces(&sender, buffer).await {
                     return Ok(());
                 }
             }
         }
         self.count(&mut since);
-        let _ = sender.send(text.take()).await;
+        self.send_pieces(&sender, text.take()).await;
         Ok(())
     }
 
+    /// Sends data that the driver puts into one packet each: a row may be larger than a packet may be. `false` when
+    /// nobody listens any more.
+    async fn send_pieces(&self, sender: &mpsc::Sender<Bytes>, mut data: Bytes) -> bool {
+        let most = (self.packet / 2).clamp(PACKET_LEAST, INSERT_BYTES);
+        while data.len() > most {
+            if sender.send(data.split_to(most)).await.is_err() {
+                return false;
+            }
+        }
+        sender.send(data).await.is_ok()
+    }
+
     async fn insert_text(&mut self, sender: mpsc::Sender<Bytes>, head: &str) -> Result<(), ApplyError> {
+        let most = self.packet.saturating_sub(PACKET_SLACK).max(PACKET_LEAST);
         let mut sql = Vec::new();
+        let mut values = Vec::new();
         let mut since = Counted::default();
         while let Some(row) = self.rows.next().await.map_err(|err| read_error(&err, self.table))? {
-            sql.extend_from_slice(if sql.is_empty() { head.as_bytes() } else { b"," });
-            since.bytes += push_values(&row, self.columns, &mut sql);
-            since.rows += 1;
-            if sql.len() >= INSERT_BYTES {
+            values.clear();
+            let bytes = push_values(&row, self.columns, &mut values);
+            if head.len() + values.len() > most {
+                return Err(self.too_large(bytes, head.len() + values.len()));
+            }
+            if !sql.is_empty() && sql.len() + 1 + values.len() > most.min(INSERT_BYTES) {
                 self.count(&mut since);
                 if sender.send(Bytes::from(std::mem::take(&mut sql))).await.is_err() {
                     return Ok(());
                 }
             }
+            sql.extend_from_slice(if sql.is_empty() { head.as_bytes() } else { b"," });
+            sql.extend_from_slice(&values);
+            since.bytes += bytes;
+            since.rows += 1;
         }
         self.count(&mut since);
         if !sql.is_empty() {
             let _ = sender.send(Bytes::from(sql)).await;
         }
         Ok(())
+    }
+
+    /// The target would cut the connection, which looks like a lost one.
+    fn too_large(&self, bytes: u64, statement: usize) -> ApplyError {
+        CodedError::new(codes::COPY_ROWS_REFUSED, "a row is too large for the target's max_allowed_packet")
+            .object(self.table)
+            .cause(format!(
+                "a row of {bytes} bytes makes a statement of {statement} bytes; the target takes {}",
+                self.packet
+            ))
+            .remedy("SET GLOBAL max_allowed_packet in the target to more than that (at most 1 GB), or allow local_infile there, then resume-task")
+            .into()
     }
 
     fn count(&mut self, since: &mut Counted) {

@@ -446,6 +446,7 @@ impl Bench {
             check: &mut worker.desk.raw,
             location: &reader.location,
             local_infile: self.workshop.target.local_infile,
+            packet: usize::try_from(self.workshop.target.max_allowed_packet).unwrap_or(usize::MAX),
             counters: &self.counters,
             pulse: &pulse,
             stop: &self.stop,

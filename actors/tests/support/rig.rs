@@ -27,6 +27,7 @@ pub struct Rig {
     /// Further lines of the task's only instance.
     pub instance: String,
     pub source_user: &'static str,
+    pub target_user: &'static str,
 }
 
 impl Rig {
@@ -36,7 +37,15 @@ impl Rig {
 
     pub async fn with(from: Kind, source: &[&str], to: Kind, target: &[&str]) -> Self {
         let (source, target) = tokio::join!(Server::start(from, source), Server::start(to, target));
-        Self { source, target, task: String::new(), rows: 5000, instance: String::new(), source_user: "root" }
+        Self {
+            source,
+            target,
+            task: String::new(),
+            rows: 5000,
+            instance: String::new(),
+            source_user: "root",
+            target_user: "root",
+        }
     }
 
     pub fn spec(&self) -> LoadSpec {
@@ -49,9 +58,14 @@ impl Rig {
         );
         let source = SourceConfig::from_yaml(&yaml, None).unwrap().value;
         let yaml = format!(
-            "name: {TASK}\ntask-mode: all\ntarget-database:\n  host: 127.0.0.1\n  port: {}\n  user: root\n  password: ''\n\
+            "name: {TASK}\ntask-mode: all\ntarget-database:\n  host: 127.0.0.1\n  port: {}\n  user: {}\n  password: '{}'\n\
              mysql-instances:\n  - source-id: {SOURCE}\n    mydumper-config-name: d\n{}mydumpers:\n  d:\n    threads: 3\n    rows: {}\n{}\n",
-            self.target.port, self.instance, self.rows, self.task
+            self.target.port,
+            self.target_user,
+            self.target.endpoint_of(self.target_user).password.expose(),
+            self.instance,
+            self.rows,
+            self.task
         );
         let task = TaskConfig::from_yaml(&yaml, None).unwrap_or_else(|err| panic!("{err}\n{yaml}")).value;
         let subtask = task.subtask(&SourceId::new(SOURCE)).unwrap();
