@@ -84,6 +84,10 @@ pub async fn run(ctx: UnitContext, spec: SyncSpec) -> UnitResult {
     match Box::pin(run_until_halt(&ctx, &spec, &abort)).await {
         Halt::Cancelled => Ok(UnitDone::Cancelled),
         Halt::Finished => Ok(UnitDone::Finished),
+        // A panic of an applier is a panic of the unit, and is counted as one.
+        Halt::Failed(error) if error.code == codes::SYNCER_UNIT_PANIC => {
+            std::panic::resume_unwind(Box::new(error.message.to_string()))
+        }
         Halt::Failed(error) => Err(*error),
     }
 }
@@ -216,7 +220,7 @@ async fn prepare(
         queues,
         scheduler: Scheduler::new(),
         scope,
-        tables: Tables::new(store, logs_actions),
+        tables: Tables::new(store, logs_actions).comparing_with(spec.source.from.clone()),
         filter,
         assembler: Assembler::new(),
         reader,

@@ -15,6 +15,8 @@ use crate::unit::{Report, UnitReport};
 pub(super) struct CopyCounters {
     tables_total: AtomicU64,
     tables_done: AtomicU64,
+    chunks_total: AtomicU64,
+    chunks_done: AtomicU64,
     rows_total: AtomicU64,
     rows_done: AtomicU64,
     bytes_total: AtomicU64,
@@ -31,6 +33,8 @@ impl CopyCounters {
         Self {
             tables_total: AtomicU64::new(0),
             tables_done: AtomicU64::new(0),
+            chunks_total: AtomicU64::new(0),
+            chunks_done: AtomicU64::new(0),
             rows_total: AtomicU64::new(0),
             rows_done: AtomicU64::new(0),
             bytes_total: AtomicU64::new(0),
@@ -50,6 +54,9 @@ impl CopyCounters {
         let estimate = table.filter(|_| !complete).map_or((0, 0), |table| (table.rows, table.bytes));
         self.tables_total.fetch_add(1, Ordering::Relaxed);
         self.tables_done.fetch_add(u64::from(complete), Ordering::Relaxed);
+        let chunks_done = plan.chunks.iter().filter(|chunk| chunk.done.is_some()).count();
+        self.chunks_total.fetch_add(plan.chunks.len() as u64, Ordering::Relaxed);
+        self.chunks_done.fetch_add(chunks_done as u64, Ordering::Relaxed);
         self.rows_total.fetch_add(estimate.0.max(rows), Ordering::Relaxed);
         self.bytes_total.fetch_add(estimate.1.max(bytes), Ordering::Relaxed);
         self.rows_done.fetch_add(rows, Ordering::Relaxed);
@@ -74,6 +81,11 @@ impl CopyCounters {
         self.bytes_done.fetch_sub(bytes, Ordering::Relaxed);
     }
 
+    /// A chunk is done.
+    pub fn chunk_done(&self) {
+        self.chunks_done.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// A table is done.
     pub fn table_done(&self) {
         self.tables_done.fetch_add(1, Ordering::Relaxed);
@@ -90,7 +102,14 @@ impl Report for CopyCounters {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let complete = self.complete.load(Ordering::Relaxed);
         let (rows, bytes) = (get(&self.rows_done), get(&self.bytes_done));
-        let total = |estimate: &AtomicU64, done: u64| if complete { done } else { get(estimate).max(done) };
+        let (chunks_total, chunks_done) = (get(&self.chunks_total), get(&self.chunks_done));
+        // The server's estimates lag behind for tables that were just filled: when more has been copied than they
+        // promised, the share of the chunks is the better guess.
+        let total = |estimate: &AtomicU64, done: u64| match get(estimate) {
+            _ if complete => done,
+            estimate if estimate > done => estimate,
+            _ => done.saturating_mul(chunks_total).div_ceil(chunks_done.max(1)).max(done),
+        };
         let (rows_total, bytes_total) = (total(&self.rows_total, rows), total(&self.bytes_total, bytes));
         let elapsed = self.started.elapsed().as_secs_f64().max(0.001);
         let speed = bytes.saturating_sub(get(&self.bytes_before)) as f64 / elapsed;
@@ -100,7 +119,7 @@ impl Report for CopyCounters {
             0.0
         } else {
             // Estimates are no promise: not done is not 100 %.
-            (100.0 * bytes as f64 / bytes_total as f64).min(99.99)
+            (100.0 * bytes as f64 / bytes_total as f64).min(99.9)
         };
         let eta = if complete {
             Some(0)

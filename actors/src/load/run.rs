@@ -463,6 +463,7 @@ impl Bench {
         result?;
         self.heartbeat.beat();
         failpoint::hit("load.after_chunk_commit").await?;
+        self.counters.chunk_done();
         if job.table.left.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.counters.table_done();
         }

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use dmnode_model::codes;
 use dmnode_model::error::CodedError;
 use dmnode_model::ids::{SourceId, TaskName};
-use dmnode_model::status::{CommonWorkerResponse, ProcessError, SourceStatusEntry, Stage, SubTaskStatus};
+use dmnode_model::status::{
+    CommonWorkerResponse, ProcessError, SourceStatusEntry, Stage, SubTaskStatus, UnitType,
+};
 use futures_util::future::join_all;
 
 use super::{Control, owner_name};
@@ -167,7 +169,12 @@ fn look(entry: &SourceStatusEntry, task: &TaskName, goal: Goal, before: Option<&
     // What an earlier run left behind says nothing about this one.
     let is_new = before.is_none_or(|(node, run)| worker != node || generation(subtask) > *run);
     let reached = match goal {
-        Goal::Running => is_new && matches!(subtask.stage, Stage::Running | Stage::Finished),
+        // A unit shows once it has taken over and knows its start: from then on nothing can be missed.
+        Goal::Running => {
+            is_new
+                && (subtask.stage == Stage::Finished
+                    || subtask.stage == Stage::Running && subtask.unit != UnitType::InvalidUnit)
+        }
         Goal::Paused => subtask.stage == Stage::Paused,
         Goal::Gone => false,
     };
@@ -233,6 +240,7 @@ mod tests {
             sub_task_status: vec![SubTaskStatus {
                 name: "t".to_owned(),
                 stage,
+                unit: UnitType::Sync,
                 result: error.map(|error| ProcessResult {
                     is_canceled: false,
                     errors: vec![error],
