@@ -8,6 +8,7 @@
 pub mod check;
 pub mod diff;
 pub mod failpoint;
+mod fit;
 pub mod load;
 pub mod meta;
 pub mod progress;

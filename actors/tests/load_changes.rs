@@ -165,11 +165,18 @@ async fn what_cannot_be_copied_is_refused_by_name() {
         ),
         ("CREATE TABLE shop.t (id INT PRIMARY KEY)", codes::COPY_TARGET_MISMATCH, "`v`"),
         ("CREATE TABLE shop.t (id INT PRIMARY KEY, v VARCHAR(2))", codes::COPY_ROWS_REFUSED, "column 'v'"),
-        ("CREATE TABLE shop.t (id INT PRIMARY KEY, v INT)", codes::COPY_ROWS_REFUSED, "column"),
+        ("CREATE TABLE shop.t (id INT PRIMARY KEY, v INT)", codes::COPY_TARGET_MISMATCH, "`v`"),
+        ("CREATE TABLE shop.t (v VARCHAR(20), id INT PRIMARY KEY)", codes::COPY_TARGET_MISMATCH, "`id`"),
+        (
+            "CREATE TABLE shop.t (id INT PRIMARY KEY, v VARCHAR(20) CHARACTER SET latin1)",
+            codes::COPY_TARGET_MISMATCH,
+            "`v`",
+        ),
+        ("CREATE TABLE shop.t (id INT UNSIGNED PRIMARY KEY, v VARCHAR(20))", codes::COPY_TARGET_MISMATCH, "`id`"),
         (
             "CREATE TABLE shop.t (id INT PRIMARY KEY, v VARCHAR(20), w INT NOT NULL)",
-            codes::COPY_ROWS_REFUSED,
-            "'w'",
+            codes::COPY_TARGET_MISMATCH,
+            "`w`",
         ),
         (
             "CREATE TABLE shop.t (id INT PRIMARY KEY, v VARCHAR(20)) SELECT 1 AS id, 'cAnary' AS v",

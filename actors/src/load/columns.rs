@@ -9,6 +9,8 @@ use dmnode_model::error::CodedError;
 use dmnode_model::ids::quote_ident;
 use dmnode_mysql::{ColumnInfo, ColumnType, TableInfo};
 
+use crate::fit::misfit;
+
 /// How the bytes of a value become an SQL literal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Literal {
@@ -41,7 +43,8 @@ pub(super) struct CopyColumn {
 /// of fixed size, and storing from binary may pad.
 const WIDE: [&str; 4] = ["ucs2", "utf16", "utf16le", "utf32"];
 
-/// The columns to copy, in the source's order. Every column of the source that holds data must exist in the target.
+/// The columns to copy, in the source's order. Both tables must have the same columns in the same order, because the
+/// stream that follows knows columns by their place.
 pub(super) fn map_columns(source: &TableInfo, target: &TableInfo) -> Result<Vec<CopyColumn>, CodedError> {
     let mismatch = |column: &str, why: &str| {
         CodedError::new(codes::COPY_TARGET_MISMATCH, format!("column {} {why}", quote_ident(column)))
@@ -56,6 +59,14 @@ pub(super) fn map_columns(source: &TableInfo, target: &TableInfo) -> Result<Vec<
             return Err(mismatch(&column.name, "is generated in the target table"));
         }
         columns.push(map_column(column, to).map_err(|why| mismatch(&column.name, &why))?);
+    }
+    for column in source.columns.iter().filter(|column| column.generated) {
+        if target.column(&column.name).is_some_and(|(_, to)| !to.generated) {
+            return Err(mismatch(&column.name, "is generated in the source table only"));
+        }
+    }
+    if let Some(misfit) = misfit(source, target) {
+        return Err(mismatch(&misfit.column, &misfit.why));
     }
     if columns.is_empty() {
         return Err(mismatch("", "of any kind to copy is missing"));

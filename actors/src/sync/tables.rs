@@ -3,25 +3,28 @@
 //! The target has followed every DDL of the stream up to here, so the target's tables are the schema at this
 //! position. Everything is forgotten when a DDL is executed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use dmnode_model::codes;
-use dmnode_model::config::SubtaskConfig;
+use dmnode_model::config::{Endpoint, SubtaskConfig};
 use dmnode_model::error::CodedError;
-use dmnode_model::{Flavor, TableName};
-use dmnode_mysql::{Connection, RowDecoder, SqlError, TableInfo, TableMap};
+use dmnode_model::{Flavor, TableName, quote_ident};
+use dmnode_mysql::{Connection, RowDecoder, SessionOptions, SqlError, TableInfo, TableMap};
 use dmnode_schema::{BlockAllowList, Router};
 
 use super::table::{ForeignKeys, Table};
+use crate::fit::{Misfit, misfit};
 use crate::load::ChunkFilter;
-use crate::progress::ProgressStore;
+use crate::progress::{ProgressStore, text_literal};
 use crate::target::target_error;
 
 /// Engines whose changes roll back.
 const TRANSACTIONAL: [&str; 5] = ["InnoDB", "RocksDB", "ROCKSDB", "TokuDB", "XtraDB"];
 /// Connections tried for one look at the target.
 const ATTEMPTS: u32 = 5;
+/// How much later than a table's definition a change must be to be surely of that definition.
+const SETTLED_SECONDS: u64 = 60;
 
 /// A table in scope with its decoder.
 pub struct Known {
@@ -72,6 +75,10 @@ pub struct Tables {
     /// By the source's table number; cleared whenever numbers may be given anew.
     decoders: HashMap<u64, (TableName, Option<Arc<Known>>)>,
     foreign: Option<HashMap<TableName, ForeignKeys>>,
+    /// The source, to ask what it does not write into its binlog.
+    source: Option<Endpoint>,
+    /// Source tables whose definition was seen to fit the target's.
+    fitting: HashSet<TableName>,
     /// The source writes the changes made by actions of foreign keys to its binlog.
     source_logs_actions: bool,
     next_number: u32,
@@ -86,15 +93,25 @@ impl Tables {
             tables: HashMap::new(),
             decoders: HashMap::new(),
             foreign: None,
+            source: None,
+            fitting: HashSet::new(),
             source_logs_actions,
             next_number: 0,
         }
+    }
+
+    /// Where the binlog does not tell the columns' names, the definitions at this source are compared with the
+    /// target's.
+    #[must_use]
+    pub fn comparing_with(self, source: Endpoint) -> Self {
+        Self { source: Some(source), ..self }
     }
 
     /// A DDL was executed: look at everything again.
     pub fn forget(&mut self) {
         self.tables.clear();
         self.decoders.clear();
+        self.fitting.clear();
         self.foreign = None;
     }
 
@@ -129,11 +146,52 @@ impl Tables {
                     .cause(error)
                     .remedy("was a DDL skipped, or was the target's table changed by hand? make it like the source's at this position, then resume-task")
                 })?;
+                if let Some(misfit) = self.misfit_at_source(map, &table).await {
+                    return Err(CodedError::new(
+                        codes::SYNCER_UNIT_DML_COLUMN_NOT_MATCH,
+                        "the target's table is not like the source's",
+                    )
+                    .object(format!("{} (source {})", table.target(), table.source))
+                    .at(place)
+                    .cause(format!("column {} {}", quote_ident(&misfit.column), misfit.why))
+                    .remedy("the stream knows columns by their place only: give the target's table the same columns in the same order, then resume-task; or set binlog_row_metadata=FULL at the source"));
+                }
                 Some(Arc::new(Known { table, decoder }))
             }
         };
         self.decoders.insert(map.table_id, (map.name.clone(), known.clone()));
         Ok(known)
+    }
+
+    /// How the target's table differs from the source's, if the binlog does not tell and the difference is certain.
+    async fn misfit_at_source(&mut self, map: &TableMap, table: &Table) -> Option<Misfit> {
+        if map.column_names().is_some() || self.fitting.contains(&map.name) {
+            return None;
+        }
+        let source = self.source.as_ref()?;
+        match definition_at_source(source, &map.name).await {
+            // An account without rights on the table does not see it.
+            Ok(None) => None,
+            Ok(Some((info, _))) if RowDecoder::new(map, &info).is_err() => None,
+            Ok(Some((info, since))) => match misfit(&info, &table.info) {
+                None => {
+                    self.fitting.insert(map.name.clone());
+                    None
+                }
+                // The source's table may have been altered later in the stream.
+                Some(found) if since.is_none_or(|since| u64::from(map.timestamp) < since + SETTLED_SECONDS) => {
+                    tracing::warn!(table = %map.name, column = found.column, why = found.why,
+                        "the target's table is not like the source's is now; taken for the work of a later DDL");
+                    None
+                }
+                certain => certain,
+            },
+            Err(error) => {
+                tracing::warn!(table = %map.name, error = %error,
+                    "the source's definition of a table cannot be compared with the target's");
+                None
+            }
+        }
     }
 
     async fn table(
@@ -229,6 +287,28 @@ impl Tables {
         }
         Ok(self.foreign.get_or_insert_default())
     }
+}
+
+/// A table as the source has it now, and since when, in seconds since 1970.
+async fn definition_at_source(
+    source: &Endpoint,
+    name: &TableName,
+) -> Result<Option<(TableInfo, Option<u64>)>, SqlError> {
+    let options = SessionOptions { time_zone: Some("+00:00".into()), ..SessionOptions::default() };
+    let mut conn = Connection::connect(source, &options).await?;
+    // MySQL keeps old answers for a day; others do not know the variable.
+    let _ = conn.execute("SET SESSION information_schema_stats_expiry = 0").await;
+    let Some(info) = TableInfo::load(&mut conn, name).await? else { return Ok(None) };
+    // Asked last: a DDL in between makes the definition look younger, not older.
+    let sql = format!(
+        "SELECT UNIX_TIMESTAMP(CREATE_TIME) FROM information_schema.TABLES \
+         WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
+        text_literal(&name.schema),
+        text_literal(&name.table)
+    );
+    let since = conn.query_one(sql).await?.and_then(|row| row.u64(0));
+    conn.close().await;
+    Ok(Some((info, since)))
 }
 
 /// One foreign key.

@@ -127,7 +127,13 @@ impl ParserState {
                 Ok(EventBody::Query(Box::new(QueryEvent::parse(body, true, &self.collations)?)))
             }
             types::TABLE_MAP => {
-                let table = TableMap::parse(body, self.table_id_len, self.mariadb, &self.collations)?;
+                let table = TableMap::parse(
+                    header.timestamp,
+                    body,
+                    self.table_id_len,
+                    self.mariadb,
+                    &self.collations,
+                )?;
                 if self.tables.len() >= TABLE_MAPS_MAX {
                     return Err(Malformed::new("too many table maps in one statement"));
                 }

@@ -52,6 +52,8 @@ pub(crate) mod wire {
 pub struct TableMap {
     /// The number by which rows events refer to it.
     pub table_id: u64,
+    /// When the statement began on the source, in seconds since 1970.
+    pub timestamp: u32,
     /// The table's name on the source.
     pub name: TableName,
     /// Number of columns.
@@ -124,6 +126,7 @@ impl TableMap {
     }
 
     pub(super) fn parse(
+        timestamp: u32,
         body: &Bytes,
         id_len: usize,
         mariadb: bool,
@@ -143,7 +146,7 @@ impl TableMap {
         cursor.take(column_count.div_ceil(8))?;
         let optional = parse_optional(body, cursor, &types, &metas, (!mariadb).then_some(collations))?;
         let name = TableName::new(schema, table);
-        Ok(Arc::new(Self { table_id, name, column_count, types, metas, optional }))
+        Ok(Arc::new(Self { table_id, timestamp, name, column_count, types, metas, optional }))
     }
 }
 

@@ -202,7 +202,8 @@ fn layout(
             }
         }
         wire::FLOAT if matches!(own, T::Float | T::Double) && low == 4 => Layout::Float,
-        wire::DOUBLE if matches!(own, T::Float | T::Double) && low == 8 => Layout::Double,
+        // A FLOAT would lose digits.
+        wire::DOUBLE if *own == T::Double && low == 8 => Layout::Double,
         wire::YEAR if *own == T::Year => Layout::Year,
         wire::DATE | wire::NEWDATE if *own == T::Date => Layout::Date,
         wire::TIME if matches!(own, T::Time(_)) => match fsp {
@@ -217,13 +218,17 @@ fn layout(
             0 => Layout::TimestampOld,
             fsp => Layout::TimestampHires(fsp),
         },
-        wire::TIME2 | wire::DATETIME2 | wire::TIMESTAMP2 if low > 6 => return Ok(None),
+        // Fewer digits here would round.
+        wire::TIME2 | wire::DATETIME2 | wire::TIMESTAMP2 if low > 6 || low > fsp => return Ok(None),
         wire::TIME2 if matches!(own, T::Time(_)) => Layout::Time2(low),
         wire::DATETIME2 if matches!(own, T::DateTime(_)) => Layout::DateTime2(low),
         wire::TIMESTAMP2 if matches!(own, T::Timestamp(_)) => Layout::Timestamp2(low),
-        wire::NEWDECIMAL if matches!(own, T::Decimal { .. }) => {
-            Layout::Decimal { precision: low, scale: high }
-        }
+        wire::NEWDECIMAL => match *own {
+            T::Decimal { precision, scale } if scale == high && precision >= low => {
+                Layout::Decimal { precision: low, scale: high }
+            }
+            _ => return Ok(None),
+        },
         wire::BIT if matches!(own, T::Bit(_)) => {
             let bytes = high.saturating_add(u8::from(low > 0));
             if bytes > 8 {
@@ -232,14 +237,14 @@ fn layout(
             Layout::Bit(bytes)
         }
         wire::ENUM => match own {
-            T::Enum(members) if matches!(meta, 1 | 2) => {
+            T::Enum(members) if matches!(meta, 1 | 2) && meta <= enum_bytes(members.len()) => {
                 check_members(map, index, column, members)?;
                 Layout::Enum(low)
             }
             _ => return Ok(None),
         },
         wire::SET => match own {
-            T::Set(members) if matches!(meta, 1..=8) => {
+            T::Set(members) if matches!(meta, 1..=8) && meta <= set_bytes(members.len()) => {
                 check_members(map, index, column, members)?;
                 Layout::Set(low)
             }
@@ -288,10 +293,24 @@ fn layout(
     Ok(Some(layout))
 }
 
-/// Types whose values are bytes of any length.
+/// Bytes that the number of an ENUM's member takes.
+fn enum_bytes(members: usize) -> u16 {
+    if members < 256 { 1 } else { 2 }
+}
+
+/// Bytes of a SET's bits.
+fn set_bytes(members: usize) -> u16 {
+    match members.div_ceil(8) {
+        bytes @ 1..=4 => bytes as u16,
+        0 => 1,
+        _ => 8,
+    }
+}
+
+/// Types whose values are bytes of any length. CHAR is none: it drops trailing blanks.
 fn takes_bytes(own: &ColumnType) -> bool {
     use ColumnType as T;
-    own.is_text()
+    own.is_text() && !matches!(own, T::Char(_))
         || matches!(
             own,
             T::VarBinary(_)
