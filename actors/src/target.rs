@@ -319,7 +319,14 @@ impl ApplierConnection {
                 let mut conn = self.shared.connect().await?;
                 if let Some(id) = self.last_id.take() {
                     // It may be gone already, or the server may have been started anew: only hygiene.
-                    self.shared.kill(&mut conn, id).await;
+                    if let Err(why) = self.shared.kill(&mut conn, id).await {
+                        tracing::debug!(
+                            applier = self.index,
+                            connection = id,
+                            why,
+                            "the former connection may live on"
+                        );
+                    }
                 }
                 self.last_id = Some(conn.id());
                 conn
@@ -361,7 +368,7 @@ impl ApplierConnection {
             let result = match self.shared.connect().await {
                 Ok(mut conn) => {
                     let gone = match former {
-                        Some(id) => self.shared.kill(&mut conn, id).await,
+                        Some(id) => self.shared.kill(&mut conn, id).await.is_ok(),
                         None => true,
                     };
                     self.last_id = Some(conn.id());

@@ -80,8 +80,8 @@ impl TargetShared {
     }
 
     /// Ends another connection of ours and waits until it is gone. A connection of somebody else that happens to
-    /// have the number (the server was restarted) is left alone. Says whether it is certainly gone.
-    pub(crate) async fn kill(&self, conn: &mut Connection, id: u32) -> bool {
+    /// have the number (the server was restarted) is left alone. `Ok` when it is certainly gone.
+    pub(crate) async fn kill(&self, conn: &mut Connection, id: u32) -> Result<(), String> {
         let sql = format!(
             "SELECT 1 FROM information_schema.processlist \
              WHERE id = {id} AND id <> CONNECTION_ID() AND user = SUBSTRING_INDEX(USER(), '@', 1)"
@@ -91,22 +91,23 @@ impl TargetShared {
         loop {
             self.heartbeat.beat();
             match conn.query(&sql).await {
-                Ok(rows) if rows.is_empty() => return true,
+                Ok(rows) if rows.is_empty() => return Ok(()),
                 Ok(_) => {}
+                Err(error) if error.is_connection_lost() || started.elapsed() > KILL_WAIT => {
+                    return Err(format!("it cannot be looked for: {error}"));
+                }
                 Err(error) => {
-                    tracing::debug!(error = %error, "cannot look for a former connection");
-                    return false;
+                    tracing::warn!(error = %error, connection = id, "cannot look for a former connection, once more")
                 }
             }
             // 1094: it is gone already.
             if let Err(error) = conn.execute(format!("KILL {id}")).await
                 && error.code() != Some(1094)
             {
-                tracing::warn!(error = %error, connection = id, "cannot end a former connection");
-                return false;
+                return Err(error.to_string());
             }
             if started.elapsed() > KILL_WAIT {
-                return false;
+                return Err(format!("it is still there {} s after KILL", KILL_WAIT.as_secs()));
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(Duration::from_millis(500));
@@ -291,11 +292,12 @@ impl ProgressStore {
         // Whatever the former owner still has running (a DDL above all) ends before anything is looked at; while the
         // rows are locked here it cannot begin anything new.
         for id in &rows.connections {
-            if !self.shared.kill(&mut conn, *id).await {
+            if let Err(why) = self.shared.kill(&mut conn, *id).await {
                 return Err(CodedError::new(
                     codes::TAKE_OVER,
                     format!("connection {id} of the former owner cannot be ended"),
                 )
+                .cause(why)
                 .object(self.shared.progress_table.clone())
                 .remedy("end it in the target (KILL); the take-over is tried again")
                 .into());
@@ -361,7 +363,9 @@ impl ProgressStore {
         // A higher epoch may be at work already: it is not to be disturbed.
         self.check_epoch(&rows)?;
         for id in &rows.connections {
-            self.shared.kill(conn, *id).await;
+            if let Err(why) = self.shared.kill(conn, *id).await {
+                tracing::warn!(connection = id, why, "a connection of the former owner cannot be ended yet");
+            }
         }
         Ok(())
     }
