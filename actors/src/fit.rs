@@ -32,11 +32,7 @@ pub(crate) fn misfit(source: &TableInfo, target: &TableInfo) -> Option<Misfit> {
         if let Some(why) = unfit(from, to) {
             return misfit(
                 from,
-                format!(
-                    "{why} ({} in the source, {} in the target)",
-                    described(from),
-                    described(to)
-                ),
+                format!("{why} ({} in the source, {} in the target)", described(from), described(to)),
             );
         }
     }
@@ -68,10 +64,7 @@ fn unfit(from: &ColumnInfo, to: &ColumnInfo) -> Option<&'static str> {
         return (!same_charset(source, target)).then_some("has another character set");
     }
     let fits = match (&from.data_type, &to.data_type) {
-        (
-            T::Decimal { precision, scale },
-            T::Decimal { precision: to_precision, scale: to_scale },
-        ) => {
+        (T::Decimal { precision, scale }, T::Decimal { precision: to_precision, scale: to_scale }) => {
             if to.unsigned && !from.unsigned {
                 return Some("is unsigned in the target only");
             }
@@ -236,7 +229,11 @@ mod tests {
             ("a json", "a longtext / latin1"),
             ("a int", "b int"),
         ] {
-            assert_eq!(misfit(&table(&[from]), &table(&[to])).map(|it| it.column), Some("a".into()), "{from} into {to}");
+            assert_eq!(
+                misfit(&table(&[from]), &table(&[to])).map(|it| it.column),
+                Some("a".into()),
+                "{from} into {to}"
+            );
         }
         let swapped = misfit(&table(&["a int", "b int"]), &table(&["b int", "a int"])).unwrap();
         assert!(swapped.why.contains("number 1 in the source and number 2"), "{swapped:?}");

@@ -16,6 +16,7 @@ mod compact;
 mod coordinator;
 mod ddl;
 mod ddl_run;
+mod ddl_session;
 mod lag;
 mod large;
 mod reader;
@@ -133,7 +134,7 @@ async fn prepare(
     abort: &CancellationToken,
 ) -> Result<(Stream, JoinSet<()>), Halt> {
     let subtask = &spec.subtask;
-    let scope = Scope::new(subtask)?;
+    let mut scope = Scope::new(subtask)?;
     let store = ProgressStore::open(TargetSpec {
         endpoint: subtask.target.clone(),
         meta_schema: subtask.meta_schema.clone(),
@@ -152,6 +153,7 @@ async fn prepare(
 
     let mut source = connect_source(spec).await?;
     let info = ServerInfo::probe(&mut source).await.map_err(|error| source_error(spec, &error))?;
+    scope.lower_case = info.lower_case_table_names != 0;
     let logs_actions = logs_foreign_key_actions(&mut source, info.flavor)
         .await
         .map_err(|error| source_error(spec, &error))?;

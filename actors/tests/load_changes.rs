@@ -172,7 +172,11 @@ async fn what_cannot_be_copied_is_refused_by_name() {
             codes::COPY_TARGET_MISMATCH,
             "`v`",
         ),
-        ("CREATE TABLE shop.t (id INT UNSIGNED PRIMARY KEY, v VARCHAR(20))", codes::COPY_TARGET_MISMATCH, "`id`"),
+        (
+            "CREATE TABLE shop.t (id INT UNSIGNED PRIMARY KEY, v VARCHAR(20))",
+            codes::COPY_TARGET_MISMATCH,
+            "`id`",
+        ),
         (
             "CREATE TABLE shop.t (id INT PRIMARY KEY, v VARCHAR(20), w INT NOT NULL)",
             codes::COPY_TARGET_MISMATCH,

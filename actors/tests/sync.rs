@@ -29,7 +29,7 @@ struct Rig {
     workers: usize,
     /// Where the task reaches the target.
     target_port: u16,
-    /// Further lines of the task file.
+    /// Further lines of the task file; a route must be first and have the name `r`.
     task: String,
     /// Whether the task names its start: the first byte of the first file.
     meta: bool,
@@ -83,10 +83,13 @@ impl Rig {
             if self.meta { "    meta:\n      binlog-name: bin.000001\n      binlog-pos: 4\n" } else { "" };
         let yaml = format!(
             "name: {TASK}\ntask-mode: incremental\ntarget-database:\n  host: 127.0.0.1\n  port: {}\n  user: root\n  password: ''\n\
-             mysql-instances:\n  - source-id: {SOURCE}\n{meta}    syncer-config-name: g\n    block-allow-list: b\n\
+             mysql-instances:\n  - source-id: {SOURCE}\n{meta}    syncer-config-name: g\n    block-allow-list: b\n{}\
              block-allow-list:\n  b:\n    do-dbs: ['~^app', 'shop']\n\
              syncers:\n  g:\n    worker-count: {}\n{}\n",
-            self.target_port, self.workers, self.task
+            self.target_port,
+            if self.task.starts_with("routes:") { "    route-rules: [r]\n" } else { "" },
+            self.workers,
+            self.task
         );
         let task = TaskConfig::from_yaml(&yaml, None).unwrap_or_else(|err| panic!("{err}\n{yaml}")).value;
         let subtask = task.subtask(&SourceId::new(SOURCE)).unwrap();
@@ -703,4 +706,82 @@ async fn columns_in_another_order_are_noticed() {
     assert!(text.contains("swapped") && text.contains("`a`") && text.contains("order"), "{text}");
     assert_eq!(rig.target.query(rows).await, rig.source.query(rows).await);
     assert_eq!(rig.target.number("SELECT COUNT(*) FROM app.swapped").await, 0);
+}
+
+/// A DDL means in the target what it meant at the source: in the source's system time zone, with its rules for
+/// TIMESTAMP columns, and with names as the source keeps them.
+async fn ddl_means_the_same(from: Kind, to: Kind) {
+    let arguments = ["TZ=Asia/Kolkata", "--lower-case-table-names=1"];
+    // MySQL decides on the case of names when its data directory is made.
+    let arguments = if from == Kind::Mysql { &arguments[..1] } else { &arguments[..] };
+    let mut rig = Rig::with(from, arguments, to, true).await;
+    let mut names: Vec<String> = vec![
+        "CREATE DATABASE app".into(),
+        "CREATE TABLE app.zoned (id INT PRIMARY KEY)".into(),
+        "INSERT INTO app.zoned VALUES (1)".into(),
+        "ALTER TABLE app.zoned ADD d DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP, ADD e TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP".into(),
+    ];
+    for explicit in [0, 1] {
+        names.extend([
+            format!("SET SESSION explicit_defaults_for_timestamp = {explicit}"),
+            format!("CREATE TABLE app.stamps{explicit} (id INT PRIMARY KEY, t TIMESTAMP)"),
+            format!("INSERT INTO app.stamps{explicit} (id) VALUES (1)"),
+        ]);
+    }
+    if from == Kind::Mariadb {
+        names.extend(
+            [
+                "CREATE DATABASE APP_two",
+                "CREATE TABLE APP_two.Mixed (id INT PRIMARY KEY)",
+                "ALTER TABLE app_TWO.mIXED ADD v INT",
+                "RENAME TABLE app_two.MIXED TO App_Two.Renamed",
+                "INSERT INTO app_two.RENAMED VALUES (1, 2)",
+            ]
+            .map(str::to_owned),
+        );
+    }
+    let statements: Vec<&str> = names.iter().map(String::as_str).collect();
+    rig.source.execute(&statements).await;
+    let mut running = rig.start();
+    rig.caught_up(&mut running).await;
+    rig.assert_equal().await;
+    let columns = "SELECT CONCAT_WS(' ', table_name, column_name, is_nullable, \
+                   REPLACE(REPLACE(LOWER(extra), 'default_generated ', ''), '()', '')) \
+                   FROM information_schema.columns WHERE table_schema = 'app' AND table_name LIKE 'stamps%' ORDER BY 1";
+    assert_eq!(rig.target.query(columns).await, rig.source.query(columns).await);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn ddl_means_the_same_mariadb() {
+    ddl_means_the_same(Kind::Mariadb, Kind::Mysql).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn ddl_means_the_same_mysql() {
+    ddl_means_the_same(Kind::Mysql, Kind::Mariadb).await;
+}
+
+/// Dropping one shard must not drop the rows of the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_merged_table_is_not_dropped_with_one_shard() {
+    for sql in ["DROP TABLE app_1.t", "TRUNCATE TABLE app_1.t", "DROP DATABASE app_1"] {
+        let mut rig = Rig::new(Kind::Mariadb, Kind::Mariadb, true).await;
+        rig.task = "routes:\n  r:\n    schema-pattern: app_*\n    target-schema: app_all\n".into();
+        for shard in [1, 2] {
+            rig.source
+                .execute(&[
+                    &format!("CREATE DATABASE app_{shard}"),
+                    &format!("CREATE TABLE app_{shard}.t (id INT PRIMARY KEY)"),
+                    &format!("INSERT INTO app_{shard}.t VALUES ({shard})"),
+                ])
+                .await;
+        }
+        let mut running = rig.start();
+        rig.caught_up(&mut running).await;
+        rig.source.execute(&[sql]).await;
+        let error = running.error().await;
+        assert_eq!(error.code, codes::DDL_UNSUPPORTED, "{error}");
+        assert_eq!(rig.target.number("SELECT COUNT(*) FROM app_all.t").await, 2, "{sql}");
+    }
 }

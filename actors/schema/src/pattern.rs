@@ -57,6 +57,11 @@ impl Pattern {
         Ok(Pattern { text: text.to_owned(), case_sensitive, matcher })
     }
 
+    /// Only one name matches.
+    pub fn is_exact(&self) -> bool {
+        matches!(self.matcher, Matcher::Exact(_))
+    }
+
     /// The pattern as the user wrote it.
     pub fn text(&self) -> &str {
         &self.text

@@ -90,6 +90,39 @@ impl Router {
         Ok(rule.map_or_else(|| schema.to_owned(), |r| r.target_schema.clone()))
     }
 
+    /// Whether the target of a table is, by the rules, also that of other tables of the source.
+    pub fn is_shared(&self, name: &TableName) -> Result<bool, CodedError> {
+        let target = self.route(name)?;
+        for rule in &self.rules {
+            let same_table = match (&rule.table, rule.target_table.as_str()) {
+                (_, fixed) if !fixed.is_empty() => fixed == target.table,
+                (Some(pattern), _) => pattern.matches(&target.table).map_err(bad_route)?,
+                (None, _) => true,
+            };
+            if rule.target_schema != target.schema || !same_table {
+                continue;
+            }
+            let one_table =
+                rule.target_table.is_empty() || rule.table.as_ref().is_some_and(Pattern::is_exact);
+            let only_this = rule.schema.is_exact() && one_table && rule.matches(name).map_err(bad_route)?;
+            if !only_this {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the target of a database is, by the rules, also that of other databases or their tables.
+    pub fn is_schema_shared(&self, schema: &str) -> Result<bool, CodedError> {
+        let target = self.route_schema(schema)?;
+        for rule in self.rules.iter().filter(|rule| rule.target_schema == target) {
+            if !rule.schema.is_exact() || !rule.schema.matches(schema).map_err(bad_route)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The rules that match none of the given tables, as text.
     pub fn unmatched(&self, tables: &[TableName]) -> Result<Vec<String>, CodedError> {
         let mut unmatched = Vec::new();
@@ -177,6 +210,31 @@ mod tests {
         assert_eq!(err.code, codes::GEN_TABLE_ROUTER);
         assert!(err.to_string().contains("`a*`.`t` -> `x`, `*b`.`t` -> `y`"), "{err}");
         assert_eq!(routed(&router, "ab", "u"), "`z`.`u`");
+    }
+
+    #[test]
+    fn merged_targets_are_known() {
+        let shared = |rules: &[RouteRule], schema: &str, table: &str| {
+            Router::new(rules, false).unwrap().is_shared(&TableName::new(schema, table)).unwrap()
+        };
+        let merging = [rule("shop_*", "t_*", "all", "t"), rule("other", "u", "one", "v")];
+        assert!(shared(&merging, "shop_1", "t_1"));
+        assert!(!shared(&merging, "shop_1", "x") && !shared(&merging, "other", "u"));
+        // The target's own name, not routed.
+        assert!(shared(&merging, "all", "t"));
+        // One table to another name, one database to another name.
+        assert!(!shared(&[rule("a", "t", "b", "u")], "a", "t"));
+        assert!(!shared(&[rule("a", "", "b", "")], "a", "t"));
+        assert!(shared(&[rule("a*", "", "b", "")], "a", "t"));
+        assert!(shared(&[rule("a", "t", "b", "u"), rule("c", "t", "b", "u")], "c", "t"));
+        assert!(shared(&[rule("a", "", "b", ""), rule("c", "t", "b", "")], "a", "t"));
+        assert!(!shared(&[rule("a", "", "b", ""), rule("c", "t", "b", "")], "a", "other"));
+        let schema = |rules: &[RouteRule], name: &str| {
+            Router::new(rules, false).unwrap().is_schema_shared(name).unwrap()
+        };
+        assert!(schema(&[rule("a*", "", "b", "")], "a1") && !schema(&[rule("a", "", "b", "")], "a"));
+        assert!(schema(&[rule("a", "", "b", ""), rule("c", "t", "b", "u")], "a"));
+        assert!(schema(&merging, "all") && !schema(&merging, "shop_1"));
     }
 
     #[test]

@@ -85,7 +85,11 @@ pub fn decide(
     };
     let mode = query.sql_mode.map(|bits| SqlMode::from_bits(bits, servers.source)).unwrap_or_default();
     let text = strip_create_select_suffix(&text, mode);
-    let statement = Statement::classify(&text, &query.schema, mode);
+    let mut statement = Statement::classify(&text, &query.schema, mode);
+    if scope.lower_case {
+        lower_case(&mut statement);
+    }
+    let statement = statement;
     let stop = |code: u32, message: &str| CodedError::new(code, message).statement(&text);
     match &statement.kind {
         StatementKind::Begin
@@ -130,6 +134,12 @@ pub fn decide(
             }
             if statement.kind == StatementKind::DropDatabase && copied.is_some() {
                 return Err(stop(codes::DDL_DURING_COPY, "a database was dropped while it was copied"));
+            }
+            if statement.kind == StatementKind::DropDatabase && scope.router().is_schema_shared(&schema)? {
+                return Err(shared(stop(
+                    codes::DDL_UNSUPPORTED,
+                    "a database is dropped whose target also holds what other routes lead there",
+                )));
             }
             let target = scope.router().route_schema(&schema)?;
             let sql = rewrite_routed(&text, &statement, scope.router())?;
@@ -180,6 +190,17 @@ pub fn decide(
                     codes::DDL_DURING_COPY,
                     "a table was changed while it was copied: some of its chunks have the old structure, some the new",
                 ));
+            }
+        }
+    }
+    if matches!(statement.kind, StatementKind::DropTable { .. } | StatementKind::TruncateTable) {
+        for name in &inside {
+            if scope.router().is_shared(name)? {
+                return Err(shared(stop(
+                    codes::DDL_UNSUPPORTED,
+                    "a table is dropped or emptied whose target also holds the rows of other tables",
+                ))
+                .object(format!("{} (source {name})", scope.router().route(name)?)));
             }
         }
     }
@@ -256,6 +277,29 @@ pub fn decide(
             let sql = rewrite_routed(&text, &statement, scope.router())?;
             let exchanges = statement.tables.iter().any(|reference| reference.role == NameRole::Exchange);
             execute(&sql, if exchanges { Evidence::Person } else { Evidence::Definitions }, &[])
+        }
+    }
+}
+
+/// Several sources' rows are in one table: nobody here can tell which of them are meant.
+fn shared(error: CodedError) -> CodedError {
+    error.remedy("delete the rows of this shard in the target by hand, if they are not wanted, and start again from a position after the statement")
+}
+
+/// The names as a source with `lower_case_table_names` keeps them.
+fn lower_case(statement: &mut Statement) {
+    let lower =
+        |name: &mut TableName| *name = TableName::new(name.schema.to_lowercase(), name.table.to_lowercase());
+    for reference in &mut statement.tables {
+        lower(&mut reference.name);
+    }
+    for schema in &mut statement.schemas {
+        schema.name = schema.name.to_lowercase();
+    }
+    if let StatementKind::RenameTable(pairs) = &mut statement.kind {
+        for (from, to) in pairs {
+            lower(from);
+            lower(to);
         }
     }
 }

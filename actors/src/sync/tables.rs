@@ -10,9 +10,10 @@ use dmnode_model::codes;
 use dmnode_model::config::{Endpoint, SubtaskConfig};
 use dmnode_model::error::CodedError;
 use dmnode_model::{Flavor, TableName, quote_ident};
-use dmnode_mysql::{Connection, RowDecoder, SessionOptions, SqlError, TableInfo, TableMap};
+use dmnode_mysql::{Connection, QueryEvent, RowDecoder, SessionOptions, SqlError, TableInfo, TableMap};
 use dmnode_schema::{BlockAllowList, Router};
 
+use super::ddl_session::{DdlSession, explicit_defaults, explicit_defaults_setting};
 use super::table::{ForeignKeys, Table};
 use crate::fit::{Misfit, misfit};
 use crate::load::ChunkFilter;
@@ -39,6 +40,8 @@ pub struct Scope {
     list: BlockAllowList,
     router: Router,
     meta_schema: String,
+    /// The source has all its names in lower case, however a statement spells them.
+    pub lower_case: bool,
 }
 
 impl Scope {
@@ -48,6 +51,7 @@ impl Scope {
             list: BlockAllowList::new(&subtask.block_allow_list, subtask.case_sensitive)?,
             router: Router::new(&subtask.routes, subtask.case_sensitive)?,
             meta_schema: subtask.meta_schema.clone(),
+            lower_case: false,
         })
     }
 
@@ -79,6 +83,7 @@ pub struct Tables {
     source: Option<Endpoint>,
     /// Source tables whose definition was seen to fit the target's.
     fitting: HashSet<TableName>,
+    ddl_session: DdlSession,
     /// The source writes the changes made by actions of foreign keys to its binlog.
     source_logs_actions: bool,
     next_number: u32,
@@ -95,6 +100,7 @@ impl Tables {
             foreign: None,
             source: None,
             fitting: HashSet::new(),
+            ddl_session: DdlSession::default(),
             source_logs_actions,
             next_number: 0,
         }
@@ -163,6 +169,32 @@ impl Tables {
         Ok(known)
     }
 
+    /// Settings of a DDL's session that the event alone does not tell.
+    pub async fn ddl_settings(
+        &mut self,
+        query: &QueryEvent,
+        timestamp: u32,
+        flavor: Flavor,
+        statements: &[String],
+    ) -> Result<Vec<String>, CodedError> {
+        let mut settings = Vec::new();
+        if let Some(source) = &self.source {
+            settings.extend(self.ddl_session.system_zone(query, timestamp, source).await?);
+        }
+        if let Some(wanted) = explicit_defaults(query, flavor, statements) {
+            let mut attempt = 0;
+            let setting = loop {
+                let conn = self.connection().await?;
+                match explicit_defaults_setting(conn, wanted).await {
+                    Ok(setting) => break setting,
+                    Err(error) => self.lost(&mut attempt, error)?,
+                }
+            };
+            settings.extend(setting);
+        }
+        Ok(settings)
+    }
+
     /// How the target's table differs from the source's, if the binlog does not tell and the difference is certain.
     async fn misfit_at_source(&mut self, map: &TableMap, table: &Table) -> Option<Misfit> {
         if map.column_names().is_some() || self.fitting.contains(&map.name) {
@@ -179,7 +211,9 @@ impl Tables {
                     None
                 }
                 // The source's table may have been altered later in the stream.
-                Some(found) if since.is_none_or(|since| u64::from(map.timestamp) < since + SETTLED_SECONDS) => {
+                Some(found)
+                    if since.is_none_or(|since| u64::from(map.timestamp) < since + SETTLED_SECONDS) =>
+                {
                     tracing::warn!(table = %map.name, column = found.column, why = found.why,
                         "the target's table is not like the source's is now; taken for the work of a later DDL");
                     None

@@ -119,7 +119,9 @@ impl Server {
             .arg(format!("--server-id={port}"))
             .args(["--bind-address=127.0.0.1", "--log-bin=bin", "--innodb-buffer-pool-size=64M"])
             .args(["--innodb-flush-log-at-trx-commit=2", "--sync-binlog=0", "--local-infile=1"])
-            .args(arguments)
+            .args(arguments.iter().filter(|argument| !argument.starts_with("TZ=")))
+            // `TZ=` among the arguments is the system's time zone.
+            .envs(arguments.iter().filter_map(|argument| Some(("TZ", argument.strip_prefix("TZ=")?))))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
