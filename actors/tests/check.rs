@@ -1,5 +1,7 @@
 //! Checks against real servers: each kind of bad input gives its coded error, and nothing is left behind.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
+
 mod support;
 
 use dmnode_actors::check::{CheckOptions, CheckReport, ItemState, check_task, probe_source};

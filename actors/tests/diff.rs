@@ -1,6 +1,8 @@
 //! The comparison on real servers: equal data of every type gives no difference on every pair of servers, and an
 //! injected difference in any type is found and named.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
+
 mod support;
 
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! The full copy when the source changes under it, and what it refuses.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
+
 mod support;
 
 use std::time::{Duration, Instant};

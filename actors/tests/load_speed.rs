@@ -1,5 +1,7 @@
 //! Speed and memory of the full copy. Run by hand: `cargo test -p dmnode-actors --test load_speed -- --ignored --nocapture`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
+
 mod support;
 
 use std::time::Instant;

@@ -1,5 +1,7 @@
 //! Copy and stream together: killed in mid-copy under live writes, nothing lost, nothing twice.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
+
 mod support;
 
 use std::sync::Arc;

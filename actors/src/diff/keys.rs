@@ -308,7 +308,7 @@ mod tests {
             "`a` >= _utf8mb4 x'C3A9' AND ((`a` > _utf8mb4 x'C3A9') OR (`a` = _utf8mb4 x'C3A9' AND `b` > x'00FF'))"
         );
         assert_eq!(key.range(None, Some(&high)), "`a` <= '' AND ((`a` < '') OR (`a` = '' AND `b` <= x''))");
-        assert_eq!(key.any_of(&[low.clone()]), "(`a` = _utf8mb4 x'C3A9' AND `b` = x'00FF')");
+        assert_eq!(key.any_of(std::slice::from_ref(&low)), "(`a` = _utf8mb4 x'C3A9' AND `b` = x'00FF')");
         assert_eq!(
             key.shown(&low),
             [("a".to_owned(), Some("é".to_owned())), ("b".to_owned(), Some("0x00FF".to_owned()))]

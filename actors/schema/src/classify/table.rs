@@ -158,7 +158,7 @@ impl Head<'_, '_> {
                 }
                 self.take_punct(')');
             }
-        } else if !self.sequence_call() && !(*depth > 0 && self.own_qualifier(own)) {
+        } else if !(self.sequence_call() || *depth > 0 && self.own_qualifier(own)) {
             self.at += 1;
         }
         Some(())
