@@ -15,6 +15,8 @@ use crate::state::State;
 
 /// Longest name of anything, and longest request id.
 const MAX_NAME: usize = 256;
+/// Longest message of a refusal.
+const MAX_MESSAGE: usize = 4096;
 /// Longest configuration.
 const MAX_CONFIG: usize = 2 * 1024 * 1024;
 
@@ -33,9 +35,15 @@ impl State {
                 CommandReply { index, outcome: Err(Refused { code: codes::REQUEST_ID_REUSED, message }) }
             };
         }
-        let outcome = check_lengths(command).and_then(|()| self.decide(index, &command.kind));
+        let mut outcome = check_lengths(command).and_then(|()| self.decide(index, &command.kind));
+        if let Err(refused) = &mut outcome {
+            shorten(&mut refused.message);
+        }
         let reply = CommandReply { index, outcome };
-        self.applied_requests.remember(index, &command.request_id, digest, &reply);
+        // What is remembered is bounded; such an id is refused the next time as well.
+        if is_name(&command.request_id) {
+            self.applied_requests.remember(index, &command.request_id, digest, &reply);
+        }
         reply
     }
 
@@ -98,13 +106,26 @@ fn check_lengths(command: &Command) -> Result<(), Refused> {
         }
         _ => {}
     }
-    if names.iter().any(|name| name.is_empty() || name.len() > MAX_NAME) {
+    if !names.iter().all(|name| is_name(name)) {
         return Err(invalid(format!("a name is empty or longer than {MAX_NAME} bytes")));
     }
     if configs.iter().any(|config| config.len() > MAX_CONFIG) {
         return Err(invalid(format!("a configuration is longer than {MAX_CONFIG} bytes")));
     }
     Ok(())
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= MAX_NAME
+}
+
+/// Refusals quote what they refuse, and are remembered.
+fn shorten(message: &mut String) {
+    if message.len() > MAX_MESSAGE {
+        let end = (0..=MAX_MESSAGE).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
+        message.truncate(end);
+        message.push('…');
+    }
 }
 
 fn refuse<T>(code: u32, message: impl Into<String>) -> Result<T, Refused> {

@@ -204,6 +204,22 @@ fn nonsense_is_refused() {
     assert_eq!(code(run(&mut state, 13, CommandKind::RemoveNode { node: NodeId(1) })).0, codes::NODE_REFUSED);
 }
 
+#[test]
+fn what_is_remembered_of_requests_is_bounded() {
+    let mut state = with_nodes(1);
+    let before = state.applied_requests.clone();
+    for id in ["", &"x".repeat(1000)] {
+        let refused = state.apply(50, &Command::new(id, put_source("a"))).outcome.unwrap_err();
+        assert_eq!(refused.code, codes::INVALID_COMMAND);
+    }
+    assert_eq!(state.applied_requests, before);
+    let kind = CommandKind::RemoveSource { source: SourceId::new("ä".repeat(100_000)) };
+    let (code, message) = code(run(&mut state, 51, kind));
+    assert_eq!(code, 46008);
+    assert!(message.len() < 5000 && message.ends_with('…'), "{}", message.len());
+    assert!(codec::encode(&state).unwrap().len() < 10_000);
+}
+
 fn any_kind() -> impl Strategy<Value = CommandKind> {
     let name = || prop::sample::select(vec!["a", "b", "c", ""]);
     let node = || (0..5_u64).prop_map(NodeId);
