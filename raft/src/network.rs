@@ -1,7 +1,7 @@
 //! openraft's messages over our transport.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dmnode_model::NodeId;
 use openraft::error::{InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, Unreachable};
@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::codec;
 use crate::lifecycle::Lifecycle;
+use crate::liveness::Liveness;
 use crate::rpc::{Envelope, Rejection};
 use crate::transport::{Transport, TransportError};
 use crate::types::{Member, TypeConfig};
@@ -26,6 +27,7 @@ pub(crate) struct Network {
     pub cluster_id: String,
     pub me: NodeId,
     pub lifecycle: Arc<Lifecycle>,
+    pub liveness: Arc<Liveness>,
 }
 
 /// The way to one peer.
@@ -52,7 +54,7 @@ impl Peer {
         A: DeserializeOwned,
         E: std::error::Error + DeserializeOwned,
     {
-        let Network { transport, cluster_id, me, lifecycle } = &self.network;
+        let Network { transport, cluster_id, me, lifecycle, liveness } = &self.network;
         let envelope = Envelope { cluster_id: cluster_id.clone(), from: *me, to: self.to, body };
         let body = codec::encode(&envelope).map_err(|err| RPCError::Network(NetworkError::new(&err)))?;
         let answer = transport.call(&self.addr, path, body, timeout).await.map_err(|err| match err {
@@ -64,6 +66,10 @@ impl Peer {
         })?;
         let answer: Result<Result<A, RaftError<u64, E>>, Rejection> =
             codec::decode(&answer).map_err(|err| RPCError::Unreachable(Unreachable::new(&err)))?;
+        // Only the addressee answers so: as good as a ping, and on a busy machine more often.
+        if answer.is_ok() {
+            liveness.heard(self.to, Instant::now());
+        }
         match answer {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(err)) => Err(RPCError::RemoteError(RemoteError::new(self.to.0, err))),

@@ -8,13 +8,17 @@ mod server;
 #[cfg(test)]
 mod tests;
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dmnode_model::NodeId;
 use dmnode_storage::{DataDir, LogStore};
+use futures_util::FutureExt;
 use openraft::SnapshotPolicy;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -62,10 +66,12 @@ struct Inner {
     dir: DataDir,
     transport: Arc<dyn Transport>,
     replica: Replica,
-    liveness: Liveness,
+    liveness: Arc<Liveness>,
     lifecycle: Arc<Lifecycle>,
     /// Set once the node has its id.
     running: OnceLock<Running>,
+    /// This node leads, is removed, and waits for another leader.
+    aside: AtomicBool,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -96,9 +102,10 @@ impl RaftNode {
             dir,
             transport,
             replica: Replica::new(),
-            liveness: Liveness::new(Instant::now()),
+            liveness: Arc::new(Liveness::new(Instant::now())),
             lifecycle: Arc::new(Lifecycle::new()),
             running: OnceLock::new(),
+            aside: AtomicBool::new(false),
             tasks: Mutex::new(Vec::new()),
         });
         // A directory that was in a cluster is opened here, so that damage is the caller's to see; everything that
@@ -107,11 +114,11 @@ impl RaftNode {
             inner.dir.release();
             return Err(err);
         }
-        inner.spawn(Arc::clone(&inner).bootstrap());
-        inner.spawn(Arc::clone(&inner).ping_peers());
-        inner.spawn(Arc::clone(&inner).watch_raft());
-        inner.spawn(Arc::clone(&inner).place_sources());
-        inner.spawn(Arc::clone(&inner).keep_membership());
+        inner.spawn("joining the cluster", Arc::clone(&inner).bootstrap());
+        inner.spawn("listening to the other nodes", Arc::clone(&inner).ping_peers());
+        inner.spawn("watching Raft", Arc::clone(&inner).watch_raft());
+        inner.spawn("placing the sources", Arc::clone(&inner).place_sources());
+        inner.spawn("keeping the membership", Arc::clone(&inner).keep_membership());
         Ok(Self { inner })
     }
 
@@ -205,8 +212,15 @@ impl RaftNode {
 }
 
 impl Inner {
-    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.lock().push(tokio::spawn(work));
+    /// A node that lacks one of its tasks must not look as if it worked: a panic ends its part.
+    fn spawn(&self, what: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let lifecycle = Arc::clone(&self.lifecycle);
+        self.tasks.lock().push(tokio::spawn(async move {
+            if let Err(panic) = AssertUnwindSafe(work).catch_unwind().await {
+                lifecycle
+                    .stop(format!("{what} panicked: {}; this is a defect of dmnode", panic_text(&*panic)));
+            }
+        }));
     }
 
     /// Starts Raft under this node's id; the store must be there.
@@ -230,6 +244,7 @@ impl Inner {
             cluster_id: cluster_id.clone(),
             me: id,
             lifecycle: Arc::clone(&self.lifecycle),
+            liveness: Arc::clone(&self.liveness),
         };
         let settings = raft_settings(&self.config)?;
         let raft = match Raft::new(id.0, Arc::new(settings), network, Log::new(log.clone()), machine).await {
@@ -298,11 +313,14 @@ impl Inner {
             loop {
                 let failure = metrics.borrow_and_update().running_state.clone().err();
                 if let Some(failure) = failure {
-                    self.lifecycle.stop(failure.to_string());
+                    self.lifecycle.stop(format!("Raft has ended: {failure}"));
                     return;
                 }
+                // A Raft that ends in order says so first, see above.
                 if metrics.changed().await.is_err() {
-                    self.lifecycle.stop("Raft has ended".to_owned());
+                    let reason = "Raft panicked, see the log for where; this is a defect of dmnode. Nothing that \
+                                  was decided is lost; start the node again";
+                    self.lifecycle.stop(reason.to_owned());
                     return;
                 }
             }
@@ -330,6 +348,11 @@ impl Inner {
         }
         self.dir.release();
     }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text")
 }
 
 /// Runs disk work off the async threads.

@@ -233,7 +233,7 @@ impl Inner {
                         return Err(RaftNodeError::Refused(text));
                     }
                     Ok(JoinReply::NotReady(reason)) | Err(reason) => say(&mut said, || {
-                        tracing::info!(via = %addr, reason, "cannot join yet, trying on");
+                        tracing::warn!(via = %addr, "cannot join yet, trying on: {reason}");
                     }),
                 }
             }

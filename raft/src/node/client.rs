@@ -1,6 +1,7 @@
 //! Proposing and reading, wherever the leader is.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use openraft::error::{ClientWriteError, RaftError};
@@ -174,6 +175,10 @@ impl Inner {
         let Some(running) = self.running.get() else {
             return ProposeReply::NotReady("the node has not joined a cluster yet".to_owned());
         };
+        // An entry would tell the followers that there is a leader.
+        if self.aside.load(Ordering::Relaxed) {
+            return ProposeReply::NotReady("the leader was removed, another one is being elected".to_owned());
+        }
         if command.kind.is_operators()
             && let Some(forming) = self.still_forming()
         {

@@ -43,9 +43,13 @@ impl Inner {
     }
 
     async fn ping(&self, node: NodeId, addr: &str) {
-        let (Some(identity), Some(running)) = (self.ask(addr).await, self.running.get()) else { return };
+        let (Some(identity), Some(running)) = (self.ask(addr).await, self.running.get()) else {
+            self.liveness.missed(node);
+            return;
+        };
         if identity.cluster_id.as_ref() != Some(&running.cluster_id) || identity.node_id != Some(node) {
             tracing::debug!(addr, expected = %node, found = %identity.name, "another node answers there");
+            self.liveness.missed(node);
             return;
         }
         self.liveness.heard(node, Instant::now());
@@ -73,7 +77,7 @@ impl Inner {
             }
             let now = Instant::now();
             let since = *leading_since.get_or_insert(now);
-            let outlook = self.outlook(now, now.saturating_duration_since(since) >= FIRST_LOOK);
+            let outlook = self.outlook(now.saturating_duration_since(since) >= FIRST_LOOK);
             let commands = plan(&self.replica.state(), &outlook);
             for kind in commands {
                 tracing::info!(?kind, lost = ?outlook.lost, "placing a source");
@@ -95,13 +99,13 @@ impl Inner {
         }
     }
 
-    fn outlook(&self, now: Instant, may_give_up: bool) -> Outlook {
+    fn outlook(&self, may_give_up: bool) -> Outlook {
         let mut outlook = Outlook::default();
         let lost_after = self.config.source_lost_after;
         for member in self.members() {
             if member.alive {
                 outlook.alive.insert(member.id);
-            } else if may_give_up && self.liveness.silence(member.id, now) >= lost_after {
+            } else if may_give_up && self.liveness.is_lost(member.id, lost_after) {
                 outlook.lost.insert(member.id);
             }
         }

@@ -90,10 +90,16 @@ impl Inner {
                 running.id, self.config.name, envelope.to
             )));
         }
-        if self.replica.state().is_retired(envelope.from) {
+        if self.is_out(envelope.from) {
             return Err(Rejection { reason: self.retired_text(envelope.from), retired: true });
         }
         Ok(running)
+    }
+
+    /// Whether a node is out of the cluster for good. One that is retired but still votes is needed until the change
+    /// of the membership is through: of two nodes, the one that stays cannot drop the other alone.
+    fn is_out(&self, node: NodeId) -> bool {
+        self.replica.state().is_retired(node) && !self.replica.votes(node.0)
     }
 
     fn retired_text(&self, node: NodeId) -> String {
@@ -135,7 +141,7 @@ impl Inner {
         if let (Some(running), Some(from)) = (running, ping.from)
             && ping.cluster_id.as_ref() == Some(&running.cluster_id)
         {
-            you_are_retired = self.replica.state().is_retired(from);
+            you_are_retired = self.is_out(from);
             if !you_are_retired {
                 self.liveness.heard(from, Instant::now());
             }
@@ -154,6 +160,10 @@ impl Inner {
         let Some(running) = self.running.get() else {
             return JoinReply::NotReady(format!("node `{}` has not joined a cluster yet", self.config.name));
         };
+        if let Some(reason) = self.still_up(&request) {
+            return JoinReply::NotReady(reason);
+        }
+        let obstacle = self.join_obstacle(&request);
         let kind = CommandKind::RegisterNode {
             name: request.name,
             addr: request.addr,
@@ -169,7 +179,76 @@ impl Inner {
                 }
                 Err(refused) => JoinReply::Refused { refused, cluster_id: running.cluster_id.clone() },
             },
-            Err(err) => JoinReply::NotReady(err.to_string()),
+            Err(err) => JoinReply::NotReady(match obstacle {
+                Some(obstacle) => format!("{err}.\n{obstacle}"),
+                None => err.to_string(),
+            }),
         }
+    }
+
+    /// A node that is at work must not lose its name to another one.
+    fn still_up(&self, request: &JoinRequest) -> Option<String> {
+        let state = self.replica.state();
+        let (id, entry) = state.node_by_name(&request.name)?;
+        let other = request.replace && entry.incarnation != request.incarnation;
+        let up = self.running.get().is_some_and(|running| running.id == id)
+            || self.liveness.is_alive(id, Instant::now(), self.config.source_lost_after);
+        (other && up).then(|| {
+            format!(
+                "node `{}` (id {id}, at {}) was heard of just now, and only a node that is down can be replaced; \
+                 stop it, or choose another --name for this one",
+                request.name, entry.addr
+            )
+        })
+    }
+
+    /// What a known name on another directory has to hear while no majority can refuse it properly.
+    fn join_obstacle(&self, request: &JoinRequest) -> Option<String> {
+        let state = self.replica.state();
+        let (id, entry) = state.node_by_name(&request.name)?;
+        if entry.incarnation == request.incarnation {
+            return None;
+        }
+        let members = self.members();
+        let voters = members.iter().filter(|member| member.voter).count();
+        let needed = voters / 2 + 1;
+        let up: Vec<&str> = members.iter().filter(|m| m.voter && m.alive).map(|m| m.name.as_str()).collect();
+        let down: Vec<String> = members
+            .iter()
+            .filter(|member| member.voter && !member.alive && member.id != id)
+            .map(|member| format!("`{}` at {}", member.name, member.addr))
+            .collect();
+        let (name, addr, via) = (&request.name, &request.addr, &self.config.addr);
+        let mut text = format!(
+            "Node `{name}` is known to this cluster (id {id}), with another data directory than the one it has now. \
+             Without the old one {} of {voters} voting nodes are up ({}), {needed} are needed, so that the cluster \
+             can decide nothing, not even about this node.\n\
+             - The directory moved, or its disk is not mounted: start with the old one:\n\
+             \x20   dmnode start --name {name} --addr {addr} --data-dir OLD-DIRECTORY\n",
+            up.len(),
+            up.join(", "),
+        );
+        let replace = format!(
+            "dmnode start --name {name} --addr {addr} --data-dir EMPTY-DIRECTORY --join {via} --replace"
+        );
+        // The return under a new id is decided by the other voters.
+        let others = members.iter().filter(|member| member.voter && member.id != id).count();
+        if others >= needed {
+            let down = if down.is_empty() { "none known".to_owned() } else { down.join(", ") };
+            text += &format!(
+                "- The disk is really lost: start the other nodes that are down ({down}), then\n\
+                 \x20   {replace}"
+            );
+        } else {
+            text += &format!(
+                "- The disk is really lost: then the majority is lost for good, of {voters} voting nodes none can be \
+                 spared. Running tasks go on; to have control again, stop the nodes that are left, begin a new \
+                 cluster on empty data directories (keep the old ones aside), create the sources and start the tasks \
+                 again. They go on from the progress in the target:\n\
+                 \x20   dmnode start --name {name} --addr {addr} --data-dir EMPTY-DIRECTORY --initial-cluster {}",
+                members.iter().map(|m| format!("{}={}", m.name, m.addr)).collect::<Vec<_>>().join(",")
+            );
+        }
+        Some(text)
     }
 }

@@ -11,6 +11,8 @@ use dmnode_model::{NodeId, SourceId};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
+use crate::codec;
+use crate::rpc::{JoinReply, JoinRequest};
 use crate::transport::{Transport, TransportError};
 use crate::{
     Applied, Command, CommandKind, CommandReply, Expected, RaftConfig, RaftNode, RaftNodeError, RaftTiming,
@@ -514,5 +516,122 @@ fn foreign_messages_get_an_error() {
             }
         }
         write(&node, "a").await;
+    });
+}
+
+async fn two() -> (Cluster, Vec<RaftNode>) {
+    let cluster = Cluster::new(&["n1", "n2"]);
+    let nodes = vec![cluster.start("n1").await.unwrap(), cluster.start("n2").await.unwrap()];
+    eventually("two voters", || {
+        nodes.iter().all(|node| node.members().iter().filter(|m| m.voter && m.alive).count() == 2)
+    })
+    .await;
+    (cluster, nodes)
+}
+
+/// Removes a live node: the others go on, and it learns of it.
+async fn remove(nodes: &[RaftNode], removed: &RaftNode) {
+    let node = removed.id().unwrap();
+    let reply = removed.propose(Command::fresh(CommandKind::RemoveNode { node })).await.unwrap();
+    assert!(reply.outcome.is_ok(), "{reply:?}");
+    let failure = tokio::time::timeout(Duration::from_secs(20), removed.wait_failed()).await.unwrap();
+    assert!(failure.to_string().contains("replaced or removed"), "{failure}");
+    let rest: Vec<&RaftNode> = nodes.iter().filter(|other| other.id() != removed.id()).collect();
+    for other in &rest {
+        write(other, &format!("after-{}-by-{}", removed.name(), other.name())).await;
+        let voters = other.members().iter().filter(|m| m.voter).count();
+        assert_eq!((voters, other.members().len()), (rest.len(), rest.len()));
+        assert!(other.inner.lifecycle.failure().is_none());
+    }
+}
+
+#[test]
+fn of_two_nodes_the_follower_can_be_removed() {
+    runtime().block_on(async {
+        let (_cluster, nodes) = two().await;
+        let follower = nodes.iter().find(|node| !node.is_leader()).unwrap();
+        remove(&nodes, follower).await;
+    });
+}
+
+#[test]
+fn of_two_nodes_the_leader_can_be_removed() {
+    runtime().block_on(async {
+        let (_cluster, nodes) = two().await;
+        remove(&nodes, leader(&nodes)).await;
+    });
+}
+
+#[test]
+fn of_three_nodes_the_leader_can_be_removed() {
+    runtime().block_on(async {
+        let (_cluster, nodes) = Cluster::three().await;
+        remove(&nodes, leader(&nodes)).await;
+    });
+}
+
+async fn ask_to_join(at: &RaftNode, name: &str, replace: bool) -> JoinReply {
+    let (name, incarnation) = (name.to_owned(), "another".to_owned());
+    let request = JoinRequest { addr: addr(&name), name, incarnation, replace };
+    let answer = at.handle_rpc("join", codec::encode(&request).unwrap().into()).await.unwrap();
+    codec::decode(&answer).unwrap()
+}
+
+#[test]
+fn a_node_at_work_is_not_replaced() {
+    runtime().block_on(async {
+        let (_cluster, nodes) = two().await;
+        for name in ["n1", "n2"] {
+            let JoinReply::NotReady(text) = ask_to_join(&nodes[0], name, true).await else { panic!() };
+            assert!(text.contains("stop it") && text.contains("--name"), "{text}");
+        }
+        let (state, _) = nodes[0].read().await.unwrap();
+        assert_eq!(state.nodes.keys().map(|id| id.0).collect::<Vec<_>>(), [1, 2]);
+    });
+}
+
+#[test]
+fn f25_without_a_majority_names_the_reason_and_the_commands() {
+    runtime().block_on(async {
+        let (cluster, nodes) = two().await;
+        cluster.stop(&nodes[1]).await;
+        eventually("silent", || nodes[0].live_nodes().len() == 1).await;
+        for replace in [false, true] {
+            let JoinReply::NotReady(text) = ask_to_join(&nodes[0], "n2", replace).await else { panic!() };
+            for part in [
+                "1 of 2 voting nodes are up (n1), 2 are needed",
+                "--addr n2:8261 --data-dir OLD-DIRECTORY",
+                "none can be spared",
+                "--initial-cluster n1=n1:8261,n2=n2:8261",
+            ] {
+                assert!(text.contains(part), "{part} is missing in: {text}");
+            }
+        }
+        // The old directory brings all back.
+        let back = cluster.start("n2").await.unwrap();
+        back.wait_ready().await.unwrap();
+        write(&back, "a").await;
+    });
+}
+
+#[test]
+fn a_node_whose_raft_panics_ends_and_says_so() {
+    runtime().block_on(async {
+        let cluster = Cluster::new(&[]);
+        let node = cluster.start("alone").await.unwrap();
+        node.wait_ready().await.unwrap();
+        node.trigger_snapshot().unwrap().external_request(|_| panic!("on purpose"));
+        let failure = tokio::time::timeout(Duration::from_secs(5), node.wait_failed()).await.unwrap();
+        assert!(matches!(failure, RaftNodeError::Stopped(_)), "{failure:?}");
+        assert!(failure.to_string().contains("Raft panicked"), "{failure}");
+        assert!(node.propose(put_source("a")).await.is_err());
+        tokio::time::timeout(Duration::from_secs(5), node.shutdown()).await.unwrap();
+        // The directory is released, and in order.
+        let node = cluster.start("alone").await.unwrap();
+        node.wait_ready().await.unwrap();
+        // A task of ours likewise.
+        node.inner.spawn("trying", async { panic!("on purpose") });
+        let failure = tokio::time::timeout(Duration::from_secs(5), node.wait_failed()).await.unwrap();
+        assert!(failure.to_string().contains("trying panicked: on purpose"), "{failure}");
     });
 }

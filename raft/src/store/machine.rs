@@ -1,7 +1,9 @@
 //! The state machine as openraft sees it: the state lives in memory, snapshots in files; after a restart the newest
 //! snapshot and the log after it rebuild the state.
 
+use std::collections::BTreeSet;
 use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use dmnode_storage::{SnapshotFile, SnapshotStore};
@@ -21,11 +23,21 @@ use crate::types::{Entry, SnapshotMeta, StorageError, StoredMembership, TypeConf
 pub(crate) struct Replica {
     state: watch::Sender<Arc<State>>,
     applied: watch::Sender<u64>,
+    voters: Arc<Mutex<BTreeSet<u64>>>,
 }
 
 impl Replica {
     pub fn new() -> Self {
-        Self { state: watch::Sender::new(Arc::default()), applied: watch::Sender::new(0) }
+        Self {
+            state: watch::Sender::new(Arc::default()),
+            applied: watch::Sender::new(0),
+            voters: Arc::default(),
+        }
+    }
+
+    /// Whether a node votes by the membership that is committed, as far as this node has come.
+    pub fn votes(&self, id: u64) -> bool {
+        self.voters.lock().contains(&id)
     }
 
     /// The state.
@@ -50,7 +62,9 @@ impl Replica {
         let _ = applied.wait_for(|applied| *applied >= index).await;
     }
 
-    fn publish(&self, state: &Arc<State>, applied: Option<u64>) {
+    fn publish(&self, state: &Arc<State>, membership: &StoredMembership, applied: Option<u64>) {
+        // Before the state: who reads a state finds voters at least as new.
+        *self.voters.lock() = membership.voter_ids().collect();
         self.state.send_if_modified(|current| {
             let changed = !Arc::ptr_eq(current, state);
             if changed {
@@ -95,7 +109,7 @@ impl Machine {
         };
         let Contents { last_applied, membership, state } = contents;
         let state = Arc::new(state);
-        replica.publish(&state, last_applied.map(|id| id.index));
+        replica.publish(&state, &membership, last_applied.map(|id| id.index));
         let inner = Arc::new(Mutex::new(Inner { last_applied, membership, state, current }));
         Ok(Self { inner, snapshots, replica })
     }
@@ -166,8 +180,21 @@ impl RaftStateMachine<TypeConfig> for Machine {
         I::IntoIter: OptionalSend,
     {
         let mut inner = self.inner.lock();
-        let replies = entries.into_iter().map(|entry| Self::apply_one(&mut inner, entry)).collect();
-        self.replica.publish(&inner.state, inner.last_applied.map(|id| id.index));
+        let before = (inner.last_applied, inner.membership.clone(), Arc::clone(&inner.state));
+        let mut replies = Vec::new();
+        for entry in entries {
+            let id = entry.log_id;
+            // openraft would not notice the end of its worker: the node would go on and apply nothing.
+            let reply = catch_unwind(AssertUnwindSafe(|| Self::apply_one(&mut inner, entry)));
+            let Ok(reply) = reply else {
+                // No snapshot may be made of half a change.
+                (inner.last_applied, inner.membership, inner.state) = before;
+                let err = BadSnapshot("the state machine panicked, see the log".to_owned());
+                return Err(failure(ErrorSubject::Apply(id), ErrorVerb::Write, &err));
+            };
+            replies.push(reply);
+        }
+        self.replica.publish(&inner.state, &inner.membership, inner.last_applied.map(|id| id.index));
         Ok(replies)
     }
 
@@ -198,7 +225,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         inner.membership = contents.membership;
         inner.state = Arc::new(contents.state);
         inner.current = Some(meta.clone());
-        self.replica.publish(&inner.state, inner.last_applied.map(|id| id.index));
+        self.replica.publish(&inner.state, &inner.membership, inner.last_applied.map(|id| id.index));
         Ok(())
     }
 
