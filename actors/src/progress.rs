@@ -99,7 +99,10 @@ pub(crate) fn read_location(
 
 /// Appends a text as an SQL literal that means the same under every `sql_mode`.
 pub(crate) fn push_text(out: &mut Vec<u8>, text: &str) {
-    if text.bytes().all(|byte| byte != b'\'' && byte != b'\\' && (byte == b'\n' || (0x20..0x7f).contains(&byte))) {
+    if text
+        .bytes()
+        .all(|byte| byte != b'\'' && byte != b'\\' && (byte == b'\n' || (0x20..0x7f).contains(&byte)))
+    {
         out.push(b'\'');
         out.extend_from_slice(text.as_bytes());
         out.push(b'\'');

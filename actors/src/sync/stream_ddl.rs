@@ -64,7 +64,8 @@ impl Stream {
                 self.barrier().await?;
                 tracing::info!(location = %at, objects = ?ddl.objects, "executing a DDL");
                 let mut settings = session(query, event.header.timestamp, servers);
-                let further = self.tables.ddl_settings(query, event.header.timestamp, source, &ddl.statements);
+                let further =
+                    self.tables.ddl_settings(query, event.header.timestamp, source, &ddl.statements);
                 settings.extend(further.await.map_err(|error| error.at(&at))?);
                 let applier = Arc::clone(&self.appliers[0]);
                 let mut applier = applier.lock().await;
