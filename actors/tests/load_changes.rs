@@ -31,16 +31,23 @@ async fn fill(server: &Server) {
     server.execute(&["INSERT INTO shop.twin SELECT id, -n, 'twin' FROM shop.big LIMIT 1000"]).await;
 }
 
-/// Runs `ddl` when a few chunks are done; the generation that meets it must say so, the next ones must end well.
-async fn changed_under_way(kind: Kind, ddl: &[&str]) -> Rig {
-    let rig = Rig::new(kind, kind).await;
-    fill(&rig.source).await;
-    let unit = tokio::spawn(load::run(rig.context(1), rig.spec()));
+/// Waits until a few chunks are in the target.
+async fn some_chunks_done(rig: &Rig) {
     let limit = Instant::now() + Duration::from_secs(60);
     while rig.done_chunks().await < 4 {
         assert!(Instant::now() < limit, "no chunk in a minute");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+}
+
+/// Runs `ddl` when a few chunks are done; the generation that meets it must say so, the next ones must end well.
+async fn changed_under_way(kind: Kind, ddl: &[&str]) -> Rig {
+    let mut rig = Rig::new(kind, kind).await;
+    // Many small chunks: what happens after the first few happens long before the last.
+    rig.rows = 500;
+    fill(&rig.source).await;
+    let unit = tokio::spawn(load::run(rig.context(1), rig.spec()));
+    some_chunks_done(&rig).await;
     rig.source.execute(ddl).await;
     let first = unit.await.unwrap();
     let error = first.expect_err("the first generation must notice");
@@ -132,7 +139,8 @@ async fn a_dropped_table_leaves_only_its_history() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_changed_table_whose_target_is_not_ours_stops_the_copy() {
-    let rig = Rig::new(Kind::Mariadb, Kind::Mariadb).await;
+    let mut rig = Rig::new(Kind::Mariadb, Kind::Mariadb).await;
+    rig.rows = 500;
     fill(&rig.source).await;
     rig.target
         .execute(&[
@@ -141,9 +149,7 @@ async fn a_changed_table_whose_target_is_not_ours_stops_the_copy() {
         ])
         .await;
     let unit = tokio::spawn(load::run(rig.context(1), rig.spec()));
-    while rig.done_chunks().await < 4 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    some_chunks_done(&rig).await;
     rig.source.execute(&["ALTER TABLE shop.big ADD COLUMN extra INT NOT NULL DEFAULT 5"]).await;
     assert_eq!(unit.await.unwrap().unwrap_err().code, codes::COPY_SNAPSHOT_UNSTABLE);
     let error = rig.load(1).await.unwrap_err();

@@ -32,8 +32,17 @@ impl Control {
         let mut found: Vec<_> = nodes.into_iter().zip(alive).collect();
         found.sort_by(|((_, a, _), _), ((_, b, _), _)| a.cmp(b));
         if all || request.master {
+            // A node that is still catching up has no vote yet, so it is no master.
+            let voters: Vec<_> = self
+                .raft
+                .members()
+                .into_iter()
+                .filter(|member| member.voter)
+                .map(|member| member.id)
+                .collect();
             let masters = found
                 .iter()
+                .filter(|((id, _, _), _)| voters.contains(id))
                 .map(|((id, name, addr), alive)| MasterMember {
                     name: name.clone(),
                     member_id: id.0,

@@ -41,7 +41,7 @@ struct View<'a> {
 enum Step {
     Nothing,
     /// This node is retired: another one has to lead.
-    StepAside,
+    Withdraw,
     /// With openraft's `retain` flag.
     Change(ChangeMembers<u64, Member>, bool),
 }
@@ -55,7 +55,7 @@ impl Inner {
             let Some(running) = self.running.get() else { continue };
             let step = if self.is_leader() { self.next_step(running) } else { Step::Nothing };
             // Without heartbeats the others elect a leader of their own; as a follower this node goes on as any.
-            let aside = step == Step::StepAside;
+            let aside = step == Step::Withdraw;
             if self.aside.swap(aside, Ordering::Relaxed) != aside {
                 running.raft.runtime_config().heartbeat(!aside);
                 if aside {
@@ -120,7 +120,7 @@ impl View<'_> {
             *id != self.me && !self.retired(*id) && self.alive.contains(id) && self.caught_up.contains(id)
         });
         if self.retired(self.me) && successor {
-            return Step::StepAside;
+            return Step::Withdraw;
         }
         if self.configs.len() > 1 {
             // A change was cut short. Whoever is not retired stays, whatever it meant to do.
@@ -245,7 +245,7 @@ mod tests {
     fn a_removed_leader_steps_aside_once_there_is_a_successor() {
         let mut state = cluster(2, &[1, 2]);
         run(&mut state, 10, CommandKind::RemoveNode { node: NodeId(1) }).unwrap();
-        assert_eq!(view(&state, 1, &[&[1, 2]], &[1, 2]).next_step(), Step::StepAside);
+        assert_eq!(view(&state, 1, &[&[1, 2]], &[1, 2]).next_step(), Step::Withdraw);
         assert_eq!(view(&state, 1, &[&[1, 2]], &[1]).next_step(), Step::Nothing);
         assert_eq!(view(&state, 2, &[&[1, 2]], &[1, 2]).next_step(), voters(&[2]));
         // Its successor is a learner still: it has to vote first.
@@ -254,7 +254,7 @@ mod tests {
         learning.members.insert(2, Member { name: "n2".to_owned(), addr: "n2:8261".to_owned() });
         assert_eq!(learning.next_step(), add);
         // A former leader began to remove it.
-        assert_eq!(view(&state, 1, &[&[1, 2], &[2]], &[1, 2]).next_step(), Step::StepAside);
+        assert_eq!(view(&state, 1, &[&[1, 2], &[2]], &[1, 2]).next_step(), Step::Withdraw);
         assert_eq!(view(&state, 1, &[&[1, 2], &[2]], &[1]).next_step(), Step::Nothing);
     }
 
@@ -301,7 +301,7 @@ mod tests {
             let retired = |id: u64| state.is_retired(NodeId(id));
             match &step {
                 Step::Nothing => {}
-                Step::StepAside => prop_assert!(retired(me)),
+                Step::Withdraw => prop_assert!(retired(me)),
                 Step::Change(ChangeMembers::ReplaceAllVoters(after), false) => {
                     prop_assert!(after.contains(&me), "{:?}", step);
                     prop_assert!(after.is_subset(&before));

@@ -202,6 +202,13 @@ async fn f25_a_moved_data_directory_is_explained() -> Result<()> {
     wait_ctl(&["operate-source", "create", &path]).await?;
     ensure!(dir.join("data/n1").is_dir() && dir.join("data/n2").is_dir(), "data is not beside the file");
 
+    // With three votes the cluster goes on when one of them is away.
+    wait_until("all three nodes vote", LIMIT, async || {
+        let (_, text) = ctl(&["list-member", "--master"]).await?;
+        Ok(if text.matches("\"memberID\"").count() == 3 { Ok(()) } else { Err(text) })
+    })
+    .await?;
+
     // Restarted from elsewhere it is the same node.
     for process in [&mut first, &mut second] {
         process.signal(nix::sys::signal::Signal::SIGTERM)?;
