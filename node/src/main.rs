@@ -20,7 +20,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run a node in the foreground; without arguments it is a cluster of one.
-    Start(StartArgs),
+    Start(Box<StartArgs>),
     /// Control a cluster; see `dmnode ctl --help`.
     #[command(disable_help_flag = true)]
     Ctl {
