@@ -1,5 +1,7 @@
 //! `list-member`: every node is a master and a worker.
 
+use std::time::Duration;
+
 use dmnode_model::api::ListMemberRequest;
 use dmnode_model::ids::NodeId;
 use dmnode_model::status::{
@@ -24,6 +26,13 @@ impl Control {
             .filter(|(_, entry)| is_named(&entry.name))
             .map(|(id, entry)| (*id, entry.name.clone(), entry.addr.clone()))
             .collect();
+        // What a node sees of the group may lag a moment behind the answer it has just got from it.
+        let settled = async {
+            while self.raft.leader().is_none() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(1), settled).await;
         let mut members = Vec::new();
         if all || request.leader {
             members.push(Members::Leader(self.leader(&state)));
