@@ -12,10 +12,27 @@ use futures_util::future::join_all;
 
 use super::{CommandResult, Control, Reply};
 
+/// How long the answer waits for the group to know its leader; then it is given as things are.
+const SETTLE_LIMIT: Duration = Duration::from_secs(2);
+
 impl Control {
     /// Lists leader, masters and workers.
     pub async fn list_member(&self, request: &ListMemberRequest) -> CommandResult<ListMemberResponse> {
-        let (state, index) = self.raft.read().await?;
+        // A group that has just come to be knows its leader a moment before the leader has put its own entry into the
+        // state, and a node may see both a moment later than the leader.
+        let settled = async {
+            loop {
+                let read = self.raft.read().await?;
+                if self.raft.leader().is_some_and(|(id, _)| read.0.nodes.contains_key(&id)) {
+                    return Ok(read);
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let (state, index) = match tokio::time::timeout(SETTLE_LIMIT, settled).await {
+            Ok(read) => read,
+            Err(_) => self.raft.read().await,
+        }?;
         // Without a flag DM shows all three.
         let all = !request.leader && !request.master && !request.worker;
         let is_named =
@@ -26,13 +43,6 @@ impl Control {
             .filter(|(_, entry)| is_named(&entry.name))
             .map(|(id, entry)| (*id, entry.name.clone(), entry.addr.clone()))
             .collect();
-        // What a node sees of the group may lag a moment behind the answer it has just got from it.
-        let settled = async {
-            while self.raft.leader().is_none() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        let _ = tokio::time::timeout(Duration::from_secs(1), settled).await;
         let mut members = Vec::new();
         if all || request.leader {
             members.push(Members::Leader(self.leader(&state)));
