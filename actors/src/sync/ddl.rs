@@ -11,7 +11,7 @@ use dmnode_schema::{
     translate_collation,
 };
 
-use super::tables::Scope;
+use super::scope::Scope;
 use crate::load::DdlCopied;
 use crate::progress::text_literal;
 
