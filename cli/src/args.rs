@@ -92,6 +92,8 @@ pub enum Command {
     Decrypt(DecryptArgs),
     /// Compare source and target of a task, table by table; exits with 4 when they differ.
     Diff(DiffArgs),
+    /// Explain error codes: meaning, causes, what to do. Needs no node.
+    Explain(ExplainArgs),
 }
 
 /// What to do with sources.
@@ -285,6 +287,17 @@ pub struct DiffArgs {
     /// How long the task may take to catch up with a difference before it counts; 0 lets dmnode choose.
     #[arg(long, default_value_t = 0)]
     pub recheck_seconds: u64,
+}
+
+/// `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Codes such as 60206, their names, or whole error texts; without any, all codes are listed.
+    #[arg(value_name = "CODE")]
+    pub code: Vec<String>,
+    /// List only codes whose page has this word.
+    #[arg(long, value_name = "WORD", conflicts_with = "code")]
+    pub search: Option<String>,
 }
 
 /// Parses Go-like and human durations: `30s`, `10m`, `1m30s`; a bare number means seconds.

@@ -17,7 +17,7 @@ use crate::exit::{CtlError, Exit};
 use crate::files;
 use crate::json::EmptyList;
 use crate::output::{Output, flag, list, text};
-use crate::{diff, sample, status, tables, watch};
+use crate::{diff, explain, sample, status, tables, watch};
 
 /// One invocation: where to send commands, how to print, which sources were named.
 pub struct Session {
@@ -63,7 +63,16 @@ impl Session {
                 let ciphertext = argument_or_stdin(&args.ciphertext)?;
                 self.cipher(&DecryptRequest { ciphertext }, "plaintext").await
             }
+            Command::Explain(args) => explain::run(self.output, args),
             Command::Diff(args) => diff::run(&self.client, self.output, self.sources.clone(), args).await,
+        }
+    }
+
+    /// Prints for people; when there are errors in it, says where to read about them.
+    fn show(&self, shown: &str) {
+        self.output.line(shown);
+        if let Some(pointer) = explain::pointer(shown) {
+            self.output.note(&pointer);
         }
     }
 
@@ -75,7 +84,7 @@ impl Session {
         render: impl FnOnce(&Value) -> String,
     ) -> Result<Exit, CtlError> {
         if self.output.is_table() {
-            self.output.line(&render(&answer.body));
+            self.show(&render(&answer.body));
         } else {
             self.output.json(&answer.body, EmptyList::TwoLines)?;
         }
@@ -203,7 +212,7 @@ impl Session {
         results.sort_by(|a, b| text(a, "task").cmp(text(b, "task")));
         let answer = json!({"result": true, "msg": "", "tasks": results});
         if self.output.is_table() {
-            self.output.line(&tables::batch(&answer));
+            self.show(&tables::batch(&answer));
         } else {
             self.output.json(&answer, EmptyList::OneLine)?;
         }
@@ -226,7 +235,7 @@ impl Session {
         if self.output.is_table() {
             let shown =
                 if answer.is_ok() { status::render(&answer.body) } else { tables::workers(&answer.body) };
-            self.output.line(&shown);
+            self.show(&shown);
             return Ok(exit);
         }
         match status::summary(&answer.body).filter(|_| !wants_details) {

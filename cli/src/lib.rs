@@ -7,6 +7,7 @@
 //! - [`args`]: the command line; [`commands`]: what each command sends and prints
 //! - [`client`]: addresses, time-outs, retries; [`files`]: task and source files of the user
 //! - [`json`], [`output`], [`tables`], [`status`], [`watch`], [`diff`]: what is shown
+//! - [`explain`]: the pages of the error codes, which need no node
 //! - [`exit`]: exit codes, which scripts rely on
 
 pub mod args;
@@ -14,6 +15,7 @@ pub mod client;
 pub mod commands;
 pub mod diff;
 pub mod exit;
+pub mod explain;
 pub mod files;
 pub mod json;
 pub mod output;
@@ -61,6 +63,9 @@ pub fn run(args: impl IntoIterator<Item = String>, version: &str) -> u8 {
         Ok(exit) => exit as u8,
         Err(err) => {
             output.note(&format!("{} {err}", styled(BAD, "Error:")));
+            if let Some(pointer) = explain::pointer(&err.to_string()) {
+                output.note(&pointer);
+            }
             err.exit() as u8
         }
     }
@@ -76,6 +81,9 @@ async fn run_command(parsed: CtlArgs, output: Output) -> Result<Exit, CtlError> 
     {
         output.line(sample::SOURCE_YAML);
         return Ok(Exit::Done);
+    }
+    if let args::Command::Explain(args) = &command {
+        return explain::run(output, args);
     }
     let config = parsed.config.as_deref().map(files::read_ctl_config).transpose()?.unwrap_or_default();
     let mut addresses = parsed.master_addr;

@@ -42,6 +42,11 @@ impl Output {
         self.is_explicit && !self.is_table()
     }
 
+    /// A table was asked for by `-o table`.
+    pub fn is_explicit_table(self) -> bool {
+        self.is_explicit && self.is_table()
+    }
+
     /// Prints a value as dmctl does.
     pub fn json(self, value: &Value, empty_list: EmptyList) -> Result<(), CtlError> {
         let text = json::to_text(value, empty_list)
