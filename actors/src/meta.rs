@@ -9,10 +9,11 @@ use crate::progress::table_name;
 use crate::target::target_error;
 
 /// Suffixes of the tables of dmnode and of DM.
-const SUFFIXES: [&str; 12] = [
+const SUFFIXES: [&str; 13] = [
     "dmnode_progress",
     "dmnode_chunk",
     "dmnode_ddl",
+    "dmnode_conflict",
     "syncer_checkpoint",
     "loader_checkpoint",
     "lightning_checkpoint_list",

@@ -13,16 +13,20 @@ mod assemble;
 mod change;
 mod checkpoint;
 mod compact;
+mod conflict;
 mod coordinator;
 mod ddl;
 mod ddl_run;
 mod ddl_session;
+mod deliver;
+mod diagnose;
 mod lag;
 mod large;
 mod reader;
 mod report;
 mod scheduler;
 mod scope;
+mod single;
 mod start;
 mod statement;
 mod stream;
@@ -36,7 +40,7 @@ use std::time::Duration;
 
 use dmnode_model::Location;
 use dmnode_model::codes;
-use dmnode_model::config::{SourceConfig, SubtaskConfig};
+use dmnode_model::config::{MissingRow, SourceConfig, SubtaskConfig};
 use dmnode_model::error::CodedError;
 use dmnode_model::status::UnitType;
 use dmnode_mysql::{Connection, ServerInfo, SessionOptions};
@@ -47,12 +51,15 @@ use tokio_util::sync::CancellationToken;
 use applier::{Applier, BATCH_ROWS};
 use assemble::Assembler;
 use checkpoint::Checkpoint;
+use conflict::ConflictLog;
 use coordinator::Shared;
 use ddl_run::DdlLog;
 pub(crate) use ddl_run::marker_names;
+use diagnose::Evidence;
 use reader::Reader;
 use scheduler::Scheduler;
 use scope::Scope;
+use single::Rules;
 use statement::Dialect;
 use stream::{Halt, Open, Stream};
 use tables::{Tables, logs_foreign_key_actions};
@@ -149,7 +156,9 @@ async fn prepare(
     })
     .await?;
     let store = Arc::new(store);
-    let count = subtask.sync.worker_count.clamp(1, APPLIERS_MAX);
+    // One applier commits in the order in which it is given the transactions.
+    let count =
+        if subtask.sync.strict_commit_order { 1 } else { subtask.sync.worker_count.clamp(1, APPLIERS_MAX) };
     let taken = store.take_over(u32::try_from(count).unwrap_or(1)).await?;
     ctx.heartbeat.beat();
 
@@ -194,7 +203,17 @@ async fn prepare(
         modern_mysql: !target.is_mariadb() && target.version >= (8, 0, 20),
         packet_limit: PACKET_BYTES
             .min(usize::try_from(target.max_allowed_packet / 2).unwrap_or(PACKET_BYTES)),
+        packet_max: usize::try_from(target.max_allowed_packet).unwrap_or(usize::MAX),
+        multiple_rows: subtask.sync.multiple_rows.unwrap_or(true),
     };
+    let missing = subtask.sync.on_missing_row;
+    let rules = Arc::new(Rules {
+        dialect,
+        fold: subtask.sync.compact.unwrap_or(true),
+        missing,
+        conflicts: ConflictLog::open(&store, &subtask.source_id, missing != MissingRow::Strict).await?,
+        evidence: Evidence::new(spec.source.from.clone(), subtask.clone()),
+    });
     let batch_rows = if subtask.sync.batch_given { subtask.sync.batch.max(1) } else { BATCH_ROWS };
     let mut tasks = JoinSet::new();
     let (mut shared_appliers, mut queues) = (Vec::new(), Vec::new());
@@ -203,7 +222,7 @@ async fn prepare(
             let every = subtask.sync.checkpoint_flush_interval;
             Checkpoint::new(store.table("syncer_checkpoint"), subtask.source_id.clone(), every)
         });
-        let applier = Arc::new(Mutex::new(Applier { conn, book, dialect, checkpoint }));
+        let applier = Arc::new(Mutex::new(Applier { conn, book, rules: Arc::clone(&rules), checkpoint }));
         let (sender, queue) = mpsc::unbounded_channel();
         let shared_by_task = Arc::clone(&shared);
         let own = Arc::clone(&applier);
@@ -216,7 +235,7 @@ async fn prepare(
         queues.push(sender);
     }
     report::watch_source(&mut tasks, Arc::clone(&shared), spec.source.from.clone(), source, info);
-    ctx.status.enter(UnitType::Sync, report::report(Arc::clone(&shared)));
+    ctx.status.enter(UnitType::Sync, report::report(Arc::clone(&shared), rules));
     let stream = Stream {
         ctx: ctx.clone(),
         shared,

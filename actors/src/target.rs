@@ -6,6 +6,7 @@
 //! same compare-and-set: it waits for the old transaction and then tells whether it took effect.
 
 mod transaction;
+mod verdict;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 use crate::progress::{ProgressUpdate, TargetShared};
 
 pub use transaction::TargetTransaction;
+pub use verdict::{Verdict, judge};
 
 /// How many times one transaction is tried again after deadlocks or lock time-outs.
 const CONFLICT_ATTEMPTS: u32 = 40;
@@ -78,8 +80,7 @@ impl ApplyError {
     }
 
     fn is_conflict(&self) -> bool {
-        // 1020 is MariaDB's "record has changed since last read", 3572/1614 are not raised by our statements.
-        self.sql().is_some_and(|error| error.is_transient_conflict() || error.code() == Some(1020))
+        self.sql().is_some_and(|error| judge(error) == Verdict::Conflict)
     }
 
     /// As the error a unit returns.
@@ -105,10 +106,17 @@ impl ApplyError {
 
 /// A failed statement in the target as a coded error.
 pub fn target_error(error: &SqlError) -> CodedError {
-    if error.is_connection_lost() {
-        CodedError::new(codes::TARGET_CONNECTION, "the connection to the target was lost").cause(error)
-    } else {
-        CodedError::new(codes::DB_EXECUTE_FAILED, "the target refused a statement").cause(error)
+    match judge(error) {
+        Verdict::Lost => {
+            CodedError::new(codes::TARGET_CONNECTION, "the connection to the target was lost").cause(error)
+        }
+        Verdict::Conflict | Verdict::Later => {
+            CodedError::new(codes::TARGET_NOT_READY, "the target cannot do the work at the moment")
+                .cause(error)
+        }
+        Verdict::Refused => {
+            CodedError::new(codes::DB_EXECUTE_FAILED, "the target refused a statement").cause(error)
+        }
     }
 }
 

@@ -7,15 +7,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use dmnode_model::codes;
 use dmnode_model::error::CodedError;
-use dmnode_mysql::ExecSummary;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
 
 use super::change::{Change, Transaction, describe};
 use super::checkpoint::Checkpoint;
-use super::compact::compact;
+use super::compact::{Group, compact};
+use super::conflict::Tally;
 use super::coordinator::{Queued, Shared};
-use super::statement::{Builder, Dialect, Expect, Packet, Planned, Verb};
+use super::deliver::send;
+pub use super::deliver::without_values;
+use super::single::{Rules, Single};
+use super::statement::{Builder, Packet};
 use crate::failpoint;
 use crate::progress::{ApplierBook, Ordinal, ProgressUpdate, TxnId};
 use crate::target::{ApplierConnection, ApplyBody, ApplyError, NoRows, TargetTransaction};
@@ -33,8 +36,8 @@ pub struct Applier {
     pub conn: ApplierConnection,
     /// What its progress row says.
     pub book: ApplierBook,
-    /// How SQL is written.
-    pub dialect: Dialect,
+    /// How changes are turned into statements.
+    pub rules: Arc<Rules>,
     /// DM's checkpoint row; only applier 0 writes it.
     pub checkpoint: Option<Checkpoint>,
 }
@@ -103,8 +106,9 @@ impl Applier {
         update: &ProgressUpdate,
         batch: &[&Transaction],
     ) -> Result<(), ApplyError> {
-        if let Some(packets) = merged(batch.iter().flat_map(|t| &t.changes), self.dialect) {
-            let mut body = Batch { packets: &packets, transactions: batch, shared };
+        if let Some(packets) = merged(batch.iter().flat_map(|t| &t.changes), &self.rules) {
+            let packet_max = self.rules.dialect.packet_max;
+            let mut body = Batch { packets: &packets, transactions: batch, shared, packet_max };
             match self.conn.apply(update, &mut body).await {
                 Ok(()) => return Ok(()),
                 Err(
@@ -124,10 +128,12 @@ impl Applier {
                 }
             }
         }
-        let mut builder = Builder::new(self.dialect);
-        builder.one_by_one(batch.iter().flat_map(|t| &t.changes));
-        let packets = builder.finish();
-        self.conn.apply(update, &mut Batch { packets: &packets, transactions: batch, shared }).await
+        let index = self.conn.index();
+        let mut body =
+            OneByOne { transactions: batch, shared, rules: &self.rules, index, tally: Tally::default() };
+        self.conn.apply(update, &mut body).await?;
+        self.rules.conflicts.committed(&body.tally);
+        Ok(())
     }
 
     /// Writes the watermark if it has moved, and DM's checkpoint row when it is due (or `finally`).
@@ -165,35 +171,64 @@ impl ApplyBody for Statement<'_> {
 }
 
 /// Packets of merged statements; `None` when the changes contradict each other.
-pub fn merged<'a>(changes: impl Iterator<Item = &'a Change>, dialect: Dialect) -> Option<Vec<Packet>> {
-    let groups = compact(changes)?;
-    let mut builder = Builder::new(dialect);
+pub fn merged<'a>(changes: impl Iterator<Item = &'a Change>, rules: &Rules) -> Option<Vec<Packet>> {
+    let groups = if rules.fold { compact(changes)? } else { vec![Group::Sequence(changes.collect())] };
+    let mut builder = Builder::new(rules.dialect);
     builder.groups(&groups);
     Some(builder.finish())
 }
 
-fn is_about_rows(error: &CodedError) -> bool {
-    matches!(error.code, codes::ROW_NOT_FOUND | codes::ROW_REFUSED)
+/// Whether the changes are to be tried one at a time.
+pub fn is_about_rows(error: &CodedError) -> bool {
+    matches!(error.code, codes::ROW_NOT_FOUND | codes::ROW_REFUSED | codes::ROW_TOO_LARGE)
 }
 
-/// A batch as the body of a transaction.
+/// A merged batch as the body of a transaction.
 struct Batch<'a> {
     packets: &'a [Packet],
     transactions: &'a [&'a Transaction],
     shared: &'a Shared,
+    packet_max: usize,
 }
 
 #[async_trait]
 impl ApplyBody for Batch<'_> {
     async fn run(&mut self, transaction: &mut TargetTransaction<'_>) -> Result<(), ApplyError> {
+        let place = |_| self.transactions.first().map(|t| describe(&t.id, &t.end));
         for packet in self.packets {
-            let place = |planned: &Planned| match planned.change {
-                Some(number) => place_of(self.transactions, number),
-                None => self.transactions.first().map(|t| describe(&t.id, &t.end)),
-            };
-            send(transaction, packet, place).await?;
+            send(transaction, packet, self.packet_max, &place).await?;
             self.shared.counters.bytes.fetch_add(packet.sql.len() as u64, Ordering::Relaxed);
             self.shared.heartbeat.beat();
+        }
+        failpoint::hit("sync.before_commit").await?;
+        Ok(())
+    }
+}
+
+/// The same change by change.
+struct OneByOne<'a> {
+    transactions: &'a [&'a Transaction],
+    shared: &'a Shared,
+    rules: &'a Rules,
+    index: u32,
+    tally: Tally,
+}
+
+#[async_trait]
+impl ApplyBody for OneByOne<'_> {
+    async fn run(&mut self, transaction: &mut TargetTransaction<'_>) -> Result<(), ApplyError> {
+        let place = |number: Option<usize>| place_of(self.transactions, number?);
+        // Begun anew with every try.
+        let mut single = Single::new(self.rules, &place);
+        let mut first = 0;
+        for source in self.transactions {
+            single.apply(transaction, source.changes.iter(), first).await?;
+            first += source.changes.len();
+            self.shared.heartbeat.beat();
+        }
+        self.tally = single.tally;
+        if let Some(sql) = self.rules.conflicts.sql(self.index, &self.tally) {
+            transaction.execute(sql).await?;
         }
         failpoint::hit("sync.before_commit").await?;
         Ok(())
@@ -210,124 +245,4 @@ fn place_of(transactions: &[&Transaction], number: usize) -> Option<String> {
         rest -= transaction.changes.len();
     }
     None
-}
-
-/// Sends a packet and checks what each statement did.
-pub async fn send(
-    transaction: &mut TargetTransaction<'_>,
-    packet: &Packet,
-    place: impl Fn(&Planned) -> Option<String>,
-) -> Result<(), ApplyError> {
-    let summaries = match transaction.execute_many(&packet.sql).await {
-        Ok(summaries) => summaries,
-        Err(ApplyError::Multi(error)) => {
-            let transient = error.error.is_connection_lost() || error.error.is_transient_conflict();
-            let planned = packet.statements.get(error.index);
-            return match (error.error.code(), planned.and_then(|p| p.table.as_ref().map(|t| (p, t)))) {
-                (Some(code), Some((planned, table))) if !transient && code != 1020 => Err(CodedError::new(
-                    codes::ROW_REFUSED,
-                    format!("the target refused to {} a row", verb(planned.verb)),
-                )
-                .object(table.target())
-                .at(place(planned).unwrap_or_default())
-                .cause(format!("ERROR {code}: {}", without_values(code, &error.error.message)))
-                .into()),
-                _ => Err(ApplyError::Multi(error)),
-            };
-        }
-        Err(error) => return Err(error),
-    };
-    for (index, planned) in packet.statements.iter().enumerate() {
-        let summary = summaries.get(index).cloned().unwrap_or_default();
-        check(transaction, planned, &summary, index + 1 == packet.statements.len(), &place).await?;
-    }
-    Ok(())
-}
-
-async fn check(
-    transaction: &mut TargetTransaction<'_>,
-    planned: &Planned,
-    summary: &ExecSummary,
-    last: bool,
-    place: &impl Fn(&Planned) -> Option<String>,
-) -> Result<(), ApplyError> {
-    let (Expect::Rows(expected), Some(table)) = (planned.expect, &planned.table) else { return Ok(()) };
-    if summary.affected_rows != expected {
-        let columns: Vec<&str> =
-            table.identity.iter().map(|index| table.column(*index).name.as_str()).collect();
-        let key =
-            if columns.is_empty() { "no key".to_owned() } else { format!("key ({})", columns.join(", ")) };
-        return Err(CodedError::new(
-            codes::ROW_NOT_FOUND,
-            format!(
-                "{} found {} of {expected} rows in the target, {key}",
-                verb(planned.verb),
-                summary.affected_rows
-            ),
-        )
-        .object(table.target())
-        .at(place(planned).unwrap_or_default())
-        .into());
-    }
-    if summary.warnings > 0 && !table.ignores_warnings() {
-        // Only the last statement's warnings can be asked for; what is found once holds for the table.
-        let found = if last { transaction.query("SHOW WARNINGS").await? } else { Vec::new() };
-        let harmful = found.iter().find(|row| !row.u64(1).is_some_and(is_harmless));
-        if let Some(row) = harmful {
-            let code = row.u64(1).unwrap_or(0);
-            let text = row.str(2).unwrap_or_default();
-            return Err(CodedError::new(
-                codes::ROW_REFUSED,
-                format!("the target would have altered a row ({})", verb(planned.verb)),
-            )
-            .object(table.target())
-            .at(place(planned).unwrap_or_default())
-            .cause(format!("warning {code}: {}", without_values(u16::try_from(code).unwrap_or(0), &text)))
-            .into());
-        }
-        if !last && planned.change.is_none() {
-            // Change by change the warnings of each can be looked at.
-            return Err(CodedError::new(codes::ROW_REFUSED, "a statement gave warnings")
-                .object(table.target())
-                .at(place(planned).unwrap_or_default())
-                .into());
-        }
-        if last {
-            table.harmless_warnings.store(true, Ordering::Relaxed);
-        }
-    }
-    Ok(())
-}
-
-/// Warnings about the form of a statement, not about its rows: deprecated syntax (1287, 1681, 3719, 3720, 3778,
-/// 3135), unsafe for statement-based logging (1592).
-fn is_harmless(code: u64) -> bool {
-    matches!(code, 1287 | 1592 | 1681 | 3135 | 3719 | 3720 | 3778)
-}
-
-fn verb(verb: Verb) -> &'static str {
-    match verb {
-        Verb::Insert => "insert",
-        Verb::Update => "update",
-        Verb::Delete => "delete",
-        Verb::Session => "set",
-    }
-}
-
-/// A server's message without the row values some of them quote.
-pub fn without_values(code: u16, message: &str) -> String {
-    if code == 1062 {
-        // Duplicate entry '…' for key 'name'
-        return match message.rsplit_once(" for key ") {
-            Some((_, key)) => format!("Duplicate entry for key {key}"),
-            None => "Duplicate entry".to_owned(),
-        };
-    }
-    match message.find([':', '\'']) {
-        Some(cut) if matches!(code, 1292 | 1366 | 1367 | 1411 | 1525 | 3140 | 3141 | 3854 | 4025) => {
-            let tail = message.rfind(" for column ").map_or("", |place| &message[place..]);
-            format!("{}…{tail}", message[..cut].trim_end())
-        }
-        _ => message.to_owned(),
-    }
 }

@@ -7,6 +7,7 @@ use dmnode_model::Location;
 use dmnode_model::error::CodedError;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::change::Transaction;
@@ -46,6 +47,19 @@ pub struct Counters {
     pub skipped: AtomicU64,
 }
 
+/// How far a large transaction is.
+#[derive(Debug)]
+pub struct LargeProgress {
+    /// Where it turned out to be large.
+    pub location: String,
+    /// Row changes sent.
+    pub rows: u64,
+    /// Bytes of the binlog read since then.
+    pub bytes: u64,
+    /// When that was.
+    pub since: Instant,
+}
+
 /// Shared by the stream and its appliers.
 pub struct Shared {
     /// Transactions in flight.
@@ -64,6 +78,8 @@ pub struct Shared {
     pub lag: Lag,
     /// Where the source was when it was last asked.
     pub source_location: Mutex<Option<Location>>,
+    /// The large transaction under way.
+    pub large: Mutex<Option<LargeProgress>>,
     /// The unit's heartbeat.
     pub heartbeat: Heartbeat,
 }
@@ -81,6 +97,7 @@ impl Shared {
             counters: Counters::default(),
             lag: Lag::default(),
             source_location: Mutex::new(None),
+            large: Mutex::new(None),
             heartbeat,
         }
     }

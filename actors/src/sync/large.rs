@@ -8,12 +8,16 @@ use dmnode_model::BinlogPosition;
 use dmnode_model::codes;
 use dmnode_model::error::CodedError;
 use dmnode_mysql::BinlogEvent;
+use tokio::time::Instant;
 
-use super::applier::{Applier, merged, send};
+use super::applier::{Applier, is_about_rows, merged};
 use super::assemble::{Step, place};
-use super::change::describe;
+use super::change::{Change, describe};
+use super::conflict::Tally;
+use super::coordinator::LargeProgress;
 use super::ddl::{Decision, Servers, decide};
-use super::statement::{Builder, Dialect};
+use super::deliver::send;
+use super::single::{Rules, Single};
 use super::stream::{Halt, Open, Stream};
 use crate::failpoint;
 use crate::progress::{ApplierBook, ProgressUpdate};
@@ -21,6 +25,8 @@ use crate::target::{ApplyBody, ApplyError, TargetTransaction};
 
 /// The changes are sent when they have this size.
 const PART_BYTES: usize = 1 << 20;
+/// Changes applied one at a time between two signs of life.
+const SINGLE_ROWS: usize = 100;
 
 /// How a streamed transaction ended.
 enum Outcome {
@@ -40,23 +46,31 @@ impl Stream {
         tracing::info!(location = %place(event), "a large transaction is streamed into the target");
         let applier = Arc::clone(&self.appliers[0]);
         let mut guard = applier.lock().await;
-        let Applier { conn, book, dialect, .. } = &mut *guard;
+        let Applier { conn, book, rules, .. } = &mut *guard;
+        let rules = Arc::clone(rules);
+        let index = conn.index();
         let template = conn.progress_template();
         let mut body = Large {
             stream: self,
             book,
-            dialect: *dialect,
+            rules: Arc::clone(&rules),
+            index,
+            tally: Tally::default(),
             template,
             started: false,
             outcome: None,
             at: place(event),
             rows: 0,
+            start: event.start_pos,
         };
+        body.show(event.end_pos);
         let result = conn.apply(&ProgressUpdate::unchanged(), &mut body).await;
-        let (outcome, rows) = (body.outcome.take(), body.rows);
+        let (outcome, rows, tally) = (body.outcome.take(), body.rows, std::mem::take(&mut body.tally));
+        *self.shared.large.lock() = None;
         match (result, outcome) {
             (Ok(()), Some(Outcome::Complete { update })) => {
                 guard.book.committed(&update, Vec::new());
+                rules.conflicts.committed(&tally);
                 drop(guard);
                 self.shared.lag.applied(self.assembler.timestamp());
                 self.shared.counters.rows.fetch_add(rows, Ordering::Relaxed);
@@ -84,12 +98,16 @@ impl Stream {
 struct Large<'a> {
     stream: &'a mut Stream,
     book: &'a mut ApplierBook,
-    dialect: Dialect,
+    rules: Arc<Rules>,
+    index: u32,
+    tally: Tally,
     template: crate::target::ProgressTemplate,
     started: bool,
     outcome: Option<Outcome>,
     at: String,
     rows: u64,
+    /// Where in its binlog file it turned out to be large.
+    start: u64,
 }
 
 #[async_trait]
@@ -152,6 +170,7 @@ impl Large<'_> {
                 if self.stream.open.bytes > PART_BYTES {
                     self.send(transaction).await.map_err(Stopped::Target)?;
                 }
+                self.show(event.end_pos);
             }
             Step::Statement { query, .. } => {
                 let (source, target) = (self.stream.reader.flavor(), self.stream.target.clone());
@@ -186,18 +205,67 @@ impl Large<'_> {
     async fn send(&mut self, transaction: &mut TargetTransaction<'_>) -> Result<(), ApplyError> {
         let changes = std::mem::take(&mut self.stream.open.changes);
         self.stream.open.bytes = 0;
+        // Whatever a merged part has done can be taken back without losing what was before it.
+        transaction.execute("SAVEPOINT dmnode_part").await?;
+        match self.send_merged(transaction, &changes).await {
+            Err(ApplyError::Coded(error)) if is_about_rows(&error) => {
+                tracing::info!(
+                    code = error.code,
+                    "a part of a large transaction was not accepted, applying it change by change"
+                );
+                transaction.execute("ROLLBACK TO SAVEPOINT dmnode_part").await?;
+                transaction.execute("SET foreign_key_checks = 0").await?;
+                self.send_single(transaction, &changes).await?;
+            }
+            result => result?,
+        }
         self.rows += changes.len() as u64;
-        let packets = merged(changes.iter(), self.dialect).unwrap_or_else(|| {
-            let mut builder = Builder::new(self.dialect);
-            builder.one_by_one(changes.iter());
-            builder.finish()
-        });
+        Ok(())
+    }
+
+    async fn send_merged(
+        &self,
+        transaction: &mut TargetTransaction<'_>,
+        changes: &[Change],
+    ) -> Result<(), ApplyError> {
+        let Some(packets) = merged(changes.iter(), &self.rules) else {
+            return Err(CodedError::new(codes::ROW_REFUSED, "the changes contradict each other").into());
+        };
         for packet in &packets {
-            send(transaction, packet, |_| Some(self.at.clone())).await?;
+            send(transaction, packet, self.rules.dialect.packet_max, &|_| Some(self.at.clone())).await?;
             self.stream.shared.counters.bytes.fetch_add(packet.sql.len() as u64, Ordering::Relaxed);
             self.stream.ctx.heartbeat.beat();
         }
         Ok(())
+    }
+
+    async fn send_single(
+        &mut self,
+        transaction: &mut TargetTransaction<'_>,
+        changes: &[Change],
+    ) -> Result<(), ApplyError> {
+        let at = self.at.clone();
+        let place = move |_| Some(at.clone());
+        let mut single = Single::new(&self.rules, &place);
+        single.tally = std::mem::take(&mut self.tally);
+        for some in changes.chunks(SINGLE_ROWS) {
+            single.apply(transaction, some.iter(), 0).await?;
+            self.stream.ctx.heartbeat.beat();
+        }
+        self.tally = single.tally;
+        Ok(())
+    }
+
+    /// Shows how far it is.
+    fn show(&self, end: u64) {
+        let mut large = self.stream.shared.large.lock();
+        let since = large.as_ref().map_or_else(Instant::now, |large| large.since);
+        *large = Some(LargeProgress {
+            location: self.at.clone(),
+            rows: self.rows,
+            bytes: end.saturating_sub(self.start),
+            since,
+        });
     }
 
     /// The identity is known now: the progress row gets it in the same transaction.
@@ -222,6 +290,9 @@ impl Large<'_> {
             window.done(ordinal);
             self.book.update(&mut window, &[]).unwrap_or_default()
         };
+        if let Some(sql) = self.rules.conflicts.sql(self.index, &self.tally) {
+            transaction.execute(sql).await?;
+        }
         transaction.set_progress(&self.template.sql(&update)).await?;
         tracing::info!(location = %describe(&id, &end), rows = self.rows, "a large transaction was streamed");
         self.outcome = Some(Outcome::Complete { update });

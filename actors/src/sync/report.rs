@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use dmnode_model::Location;
 use dmnode_model::config::Endpoint;
-use dmnode_model::status::SyncStatus;
+use dmnode_model::status::{LargeTransactionStatus, SyncStatus};
 use dmnode_mysql::{Connection, ServerInfo, SessionOptions, current_location};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::coordinator::Shared;
+use super::single::Rules;
 use crate::unit::{Report, UnitReport};
 
 /// How often the source is asked where it is.
@@ -38,7 +39,7 @@ impl Rate {
 }
 
 /// The report of a sync unit.
-pub fn report(shared: Arc<Shared>) -> Arc<dyn Report> {
+pub fn report(shared: Arc<Shared>, rules: Arc<Rules>) -> Arc<dyn Report> {
     let now = Instant::now();
     let rate = Rate { started: now, last: Mutex::new((now, 0, 0)) };
     Arc::new(move || {
@@ -72,6 +73,13 @@ pub fn report(shared: Arc<Shared>) -> Arc<dyn Report> {
             binlog_type: "remote".to_owned(),
             seconds_behind_master: shared.lag.seconds(in_flight),
             io_total_bytes: counters.bytes.load(Ordering::Relaxed),
+            conflicts: rules.conflicts.report(),
+            large_transaction: shared.large.lock().as_ref().map(|large| LargeTransactionStatus {
+                location: large.location.clone(),
+                rows: large.rows,
+                bytes: large.bytes,
+                seconds: large.since.elapsed().as_secs(),
+            }),
             ..SyncStatus::default()
         };
         UnitReport { sync: Some(status), ..UnitReport::default() }

@@ -64,6 +64,10 @@ pub struct Dialect {
     pub modern_mysql: bool,
     /// About how large a packet may become.
     pub packet_limit: usize,
+    /// The target's `max_allowed_packet`: no packet may be larger.
+    pub packet_max: usize,
+    /// Many rows in one statement.
+    pub multiple_rows: bool,
 }
 
 /// Builds packets.
@@ -106,6 +110,10 @@ impl Builder {
             expect: Expect::Rows(expect),
             change,
         });
+        if table.gives_warnings() {
+            // Alone at the end of its packet, so that its warnings can be asked for.
+            self.cut();
+        }
     }
 
     fn session(&mut self, sql: &str) {
@@ -126,7 +134,7 @@ impl Builder {
                 Group::Net { table, deletes, updates, inserts } => {
                     self.deletes(table, deletes);
                     let has_rest = table.writable.iter().any(|index| !table.identity.contains(index));
-                    if updates.len() >= MERGED_UPDATES_MIN && has_rest {
+                    if updates.len() >= MERGED_UPDATES_MIN && has_rest && self.dialect.multiple_rows {
                         self.merged_updates(table, updates);
                     } else {
                         for (before, after) in updates {
@@ -140,20 +148,15 @@ impl Builder {
         }
     }
 
-    /// Every change on its own, in order.
-    pub fn one_by_one<'a>(&mut self, changes: impl Iterator<Item = &'a Change>) {
-        let mut checks = false;
-        for (number, change) in changes.enumerate() {
-            checks = self.foreign_key_checks(checks, fires(change));
-            match &change.row {
-                RowChange::Insert(row) => self.inserts(&change.table, &[row], Some(number)),
-                RowChange::Update(before, after) => self.update(&change.table, before, after, Some(number)),
-                RowChange::Delete(row) => self.delete(&change.table, row, Some(number)),
-            }
-            // Alone in its packet, so that its warnings can be asked for.
-            self.cut();
+    /// The packet of one change; `None` when it changes nothing.
+    pub fn single(dialect: Dialect, row: &RowChange, table: &Arc<Table>, number: usize) -> Option<Packet> {
+        let mut builder = Self::new(dialect);
+        match row {
+            RowChange::Insert(row) => builder.inserts(table, &[row], Some(number)),
+            RowChange::Update(before, after) => builder.update(table, before, after, Some(number)),
+            RowChange::Delete(row) => builder.delete(table, row, Some(number)),
         }
-        self.foreign_key_checks(checks, false);
+        builder.finish().into_iter().next()
     }
 
     /// Original order, neighbours of one table and kind merged.
@@ -163,8 +166,10 @@ impl Builder {
         while let Some((first, _)) = rest.split_first() {
             let wanted = fires(first);
             checks = self.foreign_key_checks(checks, wanted);
+            let most = if self.dialect.multiple_rows { usize::MAX } else { 1 };
             let run = rest
                 .iter()
+                .take(most)
                 .take_while(|change| {
                     change.table.number == first.table.number
                         && std::mem::discriminant(&change.row) == std::mem::discriminant(&first.row)
@@ -276,11 +281,11 @@ impl Builder {
         each: u64,
         tail: impl Fn(&Table, &mut Vec<u8>),
     ) {
+        let most = if self.dialect.multiple_rows { ROWS_MAX } else { 1 };
         let mut count: usize = 0;
         for row in rows {
             let memory = row.memory();
-            if count > 0
-                && (count >= ROWS_MAX || self.current.sql.len() + memory * 2 > self.dialect.packet_limit)
+            if count > 0 && (count >= most || self.current.sql.len() + memory * 2 > self.dialect.packet_limit)
             {
                 tail(table, &mut self.current.sql);
                 self.end(table, verb, count as u64 * each, change);
@@ -363,8 +368,11 @@ impl Builder {
     }
 
     fn deletes(&mut self, table: &Arc<Table>, rows: &[&Row]) {
-        if let [row] = rows {
-            return self.delete(table, row, None);
+        if rows.len() == 1 || !self.dialect.multiple_rows {
+            for row in rows {
+                self.delete(table, row, None);
+            }
+            return;
         }
         let tuple = table.identity.len() > 1;
         let mut count: usize = 0;
@@ -431,7 +439,7 @@ impl Builder {
 }
 
 /// Whether the change must run with foreign key checks so that its actions take place.
-fn fires(change: &Change) -> bool {
+pub fn fires(change: &Change) -> bool {
     change.table.fires_actions && change.foreign_key_checks && !matches!(change.row, RowChange::Insert(_))
 }
 
@@ -468,6 +476,11 @@ fn write_where(table: &Table, row: &Row, out: &mut Vec<u8>) {
         }
         return;
     }
+    write_all_columns(table, row, out);
+    out.extend_from_slice(b" LIMIT 1");
+}
+
+fn write_all_columns(table: &Table, row: &Row, out: &mut Vec<u8>) {
     let mut first = true;
     for index in &table.writable {
         if !std::mem::replace(&mut first, false) {
@@ -478,5 +491,22 @@ fn write_where(table: &Table, row: &Row, out: &mut Vec<u8>) {
             None => out.extend_from_slice(b"FALSE"),
         }
     }
+}
+
+/// The condition that one column has exactly the row's value.
+pub fn exact_column(table: &Table, row: &Row, index: usize, out: &mut Vec<u8>) {
+    match row.values.get(index) {
+        Some(value) => write_exact_match(value, table.column(index), out),
+        None => out.extend_from_slice(b"FALSE"),
+    }
+}
+
+/// The query that finds exactly this row, byte for byte.
+pub fn exact_match(table: &Table, row: &Row) -> Vec<u8> {
+    let mut out = b"SELECT 1 FROM ".to_vec();
+    write_table(table, &mut out);
+    out.extend_from_slice(b" WHERE ");
+    write_all_columns(table, row, &mut out);
     out.extend_from_slice(b" LIMIT 1");
+    out
 }

@@ -43,8 +43,8 @@ pub struct Table {
     pub fires_actions: bool,
     /// Index of the column by whose value the copy was cut.
     pub copy_key: Option<usize>,
-    /// Warnings of statements on this table were looked at and found harmless.
-    pub harmless_warnings: AtomicBool,
+    /// Statements on this table give warnings: they travel alone, so that every warning is looked at.
+    pub gives_warnings: AtomicBool,
 }
 
 /// What the rest of the target's schema says about a table.
@@ -97,7 +97,7 @@ impl Table {
             cascades: foreign.cascades,
             fires_actions: foreign.fires_actions,
             copy_key,
-            harmless_warnings: AtomicBool::new(false),
+            gives_warnings: AtomicBool::new(false),
             info,
         }
     }
@@ -112,8 +112,8 @@ impl Table {
         &self.info.columns[index]
     }
 
-    /// Whether its warnings are known to be harmless.
-    pub fn ignores_warnings(&self) -> bool {
-        self.harmless_warnings.load(Ordering::Relaxed)
+    /// Whether its statements give warnings.
+    pub fn gives_warnings(&self) -> bool {
+        self.gives_warnings.load(Ordering::Relaxed)
     }
 }

@@ -12,6 +12,9 @@ use crate::unit::Heartbeat;
 /// unit is taken for hung.
 const ANSWER_LIMIT: Duration = Duration::from_secs(600);
 
+/// Larger texts are sent after the prefix, not with it.
+const TRAVELS_WITH_PREFIX: usize = 1 << 20;
+
 /// Statements in the prefix: `BEGIN` and the compare-and-set.
 const PREFIX_STATEMENTS: usize = 2;
 
@@ -62,6 +65,10 @@ impl<'a> TargetTransaction<'a> {
     /// Several statements in one round trip, one summary each. On an error, those before the failing one have
     /// taken effect in this transaction.
     pub async fn execute_many(&mut self, sql: &[u8]) -> Result<Vec<ExecSummary>, ApplyError> {
+        if sql.len() > TRAVELS_WITH_PREFIX {
+            // Together they might be more than the server takes in one packet.
+            self.ensure_begun().await?;
+        }
         let Some(prefix) = self.prefix.take() else {
             if self.moved {
                 return Err(ApplyError::Moved);

@@ -260,6 +260,14 @@ codes! {
     60320 COPY_SNAPSHOT_UNSTABLE "CopySnapshotUnstable" "full-copy" Upstream Medium Retry "tables are created, altered or dropped too often for a snapshot; the copy is tried again by itself";
     60322 COPY_META "CopyMeta" "full-copy" Downstream High WaitForOperator "the rows of the copy's plan were changed by hand or by a newer version; restore them, or start with --remove-meta";
     60323 COPY_MODE_UNSUPPORTED "CopyModeUnsupported" "full-copy" Internal Medium WaitForOperator "use task-mode full, incremental or all";
+    60701 ROW_TOO_LARGE "RowTooLarge" "sync-unit" Downstream High WaitForOperator "SET GLOBAL max_allowed_packet in the target to more than the row needs (at most 1 GB), then resume-task";
+    60702 TARGET_NOT_READY "TargetNotReady" "sync-unit" Downstream High Retry "the target refuses work for the moment (read-only, out of space or memory, too many connections, a killed statement); the task goes on by itself when that ends";
+    60703 DUPLICATE_FOREIGN_WRITER "DuplicateForeignWriter" "sync-unit" Downstream High WaitForOperator "find who else writes to the target's table; compare with `diff`, correct the row, then resume-task";
+    60704 DUPLICATE_SHARDS "DuplicateShards" "sync-unit" Downstream High WaitForOperator "make the key distinct over the merged tables (extract-table, extract-schema, or a key without it in the target), or route them to different tables";
+    60705 DUPLICATE_COLLATION "DuplicateCollation" "sync-unit" Downstream High WaitForOperator "give the target's key the source's collation and length, then resume-task";
+    60706 DUPLICATE_REPLAY "DuplicateReplay" "sync-unit" Downstream High WaitForOperator "the target holds what comes after the task's start position: start from the right position, or pass it with `safe-mode` or `on-missing-row: repair`";
+    60707 SAFE_MODE_KEYLESS "SafeModeKeyless" "sync-unit" Downstream High WaitForOperator "give the table a key, leave it out with the block-allow-list, or end safe mode";
+    60708 DUPLICATE_KEY_DIFFERS "DuplicateKeyDiffers" "sync-unit" Downstream High WaitForOperator "give the target the unique keys that the source has, then resume-task";
     61001 NODE_REFUSED "NodeRefused" "cluster" Internal High WaitForOperator "the message names the possible reasons and the commands";
     61002 OUTCOME_UNKNOWN "OutcomeUnknown" "cluster" Internal Medium Retry "repeat the command under the same request id: it is applied once and the answer tells";
     61003 COMMAND_TOO_LARGE "CommandTooLarge" "cluster" Internal Medium WaitForOperator "make the configuration smaller";

@@ -26,7 +26,9 @@ pub use self::rules::{
 pub use self::source::{CheckerConfig, PurgeConfig, SOURCE_ID_CHARS_MAX, SourceConfig};
 pub use self::subtask::SubtaskConfig;
 pub use self::task::{InstanceConfig, ShardMode, StartMeta, TaskConfig, TaskMode};
-pub use self::units::{DumpConfig, ImportMode, LoadConfig, SyncConfig, ValidatorConfig, ValidatorMode};
+pub use self::units::{
+    DumpConfig, ImportMode, LoadConfig, MissingRow, SyncConfig, ValidatorConfig, ValidatorMode,
+};
 
 /// Largest configuration file.
 pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;

@@ -576,6 +576,49 @@ pub struct SyncStatus {
     /// Bytes of it by the full copy.
     #[serde(rename = "dumpIOTotalBytes", with = "int64")]
     pub dump_io_total_bytes: u64,
+    /// Changes that did not meet in the target what they met at the source, since the task began (ours).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<ConflictCount>,
+    /// Safe mode, while it is on: why and until when (ours).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub safe_mode: Option<SafeModeStatus>,
+    /// The large transaction that is being streamed into the target (ours).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub large_transaction: Option<LargeTransactionStatus>,
+}
+
+message! {
+    /// How often something did not meet in the target what it met at the source.
+    ConflictCount {
+        /// `update-repaired`, `update-ignored`, `delete-ignored`, `insert-present`, `update-present`.
+        kind: String,
+        /// How often.
+        count: u64,
+    }
+}
+
+message! {
+    /// Safe mode.
+    SafeModeStatus {
+        /// Why it is on.
+        reason: String,
+        /// Until where or when.
+        until: String,
+    }
+}
+
+message! {
+    /// A transaction too large for memory on its way.
+    LargeTransactionStatus {
+        /// Where it was when it turned out to be large.
+        location: String,
+        /// Row changes sent to the target so far.
+        rows: u64,
+        /// Bytes of its binlog read so far.
+        bytes: u64,
+        /// Seconds since it began to be streamed.
+        seconds: u64,
+    }
 }
 
 impl Default for SyncStatus {
@@ -601,6 +644,9 @@ impl Default for SyncStatus {
             recent_rps: 0,
             io_total_bytes: 0,
             dump_io_total_bytes: 0,
+            conflicts: Vec::new(),
+            safe_mode: None,
+            large_transaction: None,
         }
     }
 }

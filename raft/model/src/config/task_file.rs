@@ -780,7 +780,7 @@ fn check_across(config: &TaskConfig) -> Result<(), CodedError> {
             for (option, given) in
                 [("compact", instance.sync.compact), ("multiple-rows", instance.sync.multiple_rows)]
             {
-                if given {
+                if given == Some(true) {
                     return Err(CodedError::new(
                         codes::CONFIG_UNSUPPORTED_FOREIGN_KEY_CHECKS_OPTION,
                         format!("`{option}` is not supported when foreign_key_checks=1"),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::config::MissingRow;
 use crate::config::{ImportMode, SourceConfig, ValidatorMode};
 
 /// DM's own example.
@@ -130,6 +131,7 @@ loaders:
       compress-kv-pairs: gz, pd-addr: x}
 syncers:
   s: {meta-file: x, worker-count: 8, batch: 10, queue-size: 1, checkpoint-flush-interval: 5, compact: true, multiple-rows: true,
+      on-missing-row: repair, strict-commit-order: true,
       max-retry: 1, auto-fix-gtid: true, disable-detect: true, enable-ansi-quotes: true, enable-gtid: true, safe-mode: true,
       safe-mode-duration: 1m}
 validators:
@@ -146,6 +148,8 @@ validators:
     assert_eq!(a.filters[0].events, ["all dml"]);
     assert_eq!((b.dump.threads, b.load.pool_size), (2, 16));
     assert!(b.sync.batch_given && b.sync.batch == 50);
+    assert_eq!((a.sync.compact, a.sync.multiple_rows), (Some(true), Some(true)));
+    assert_eq!((a.sync.on_missing_row, a.sync.strict_commit_order), (MissingRow::Repair, true));
     assert_eq!(config.shadow_table_rules, ["^_(.+)_x$"]);
     assert_eq!(config.target.session.get("n").map(String::as_str), Some("5"));
     assert_eq!(config.target.session.get("on").map(String::as_str), Some("true"));
@@ -167,7 +171,6 @@ validators:
         "loaders.l.dir",
         "loaders.l.analyze",
         "syncers.s.safe-mode",
-        "syncers.s.compact",
         "validators.v",
         "meta` of a",
         "mysql-instances[0].column-mapping-rules",
@@ -229,6 +232,7 @@ fn dms_rules_have_dms_codes() {
         ("", "  syncer-config-name: d", 20030),
         ("syncers: {d: {}}", "  syncer-config-name: d\n  syncer: {batch: 1}", 20017),
         ("", "  syncer: {safe-mode-duration: x}", 20060),
+        ("", "  syncer: {on-missing-row: maybe}", codes::CONFIG_VALUE_INVALID),
         ("", "  syncer: {safe-mode: true, safe-mode-duration: 0s}", 20061),
         ("", "  validator-config-name: d", 20056),
         ("validators: {d: {mode: x}}", "  validator-config-name: d", 20055),

@@ -124,10 +124,14 @@ pub struct SyncConfig {
     pub queue_size: usize,
     /// How often DM's checkpoint row is brought up to date.
     pub checkpoint_flush_interval: Duration,
-    /// Merge changes of the same row.
-    pub compact: bool,
-    /// Merge rows into multi-row statements.
-    pub multiple_rows: bool,
+    /// Merge changes of the same row; not given: wherever that is safe.
+    pub compact: Option<bool>,
+    /// Merge rows into multi-row statements; not given: wherever that is safe.
+    pub multiple_rows: Option<bool>,
+    /// A change that finds no row in the target (ours).
+    pub on_missing_row: MissingRow,
+    /// Transactions take effect in the source's order, one after the other (ours).
+    pub strict_commit_order: bool,
     /// Idempotent rewrite; needless here.
     pub safe_mode: bool,
     /// Length of DM's automatic safe mode; needless here.
@@ -143,12 +147,27 @@ impl Default for SyncConfig {
             batch_given: false,
             queue_size: 1024,
             checkpoint_flush_interval: Duration::from_secs(30),
-            compact: false,
-            multiple_rows: false,
+            compact: None,
+            multiple_rows: None,
+            on_missing_row: MissingRow::Strict,
+            strict_commit_order: false,
             safe_mode: false,
             safe_mode_duration: Duration::from_secs(60),
         }
     }
+}
+
+/// What happens when an UPDATE or DELETE of the source finds no row in the target.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MissingRow {
+    /// The task stops.
+    #[default]
+    Strict,
+    /// The target gets the state after the change; counted.
+    Repair,
+    /// The change is left out; counted.
+    Ignore,
 }
 
 /// How thorough a validator is.
@@ -479,8 +498,6 @@ impl SyncConfig {
             ("enable-ansi-quotes", "deprecated; the sql_mode of each statement is known"),
             ("enable-gtid", "the source's own `enable-gtid` counts"),
             ("queue-size", "the queue is bounded by memory"),
-            ("compact", "changes of a row are merged wherever that is safe"),
-            ("multiple-rows", "rows are merged into statements wherever that is safe"),
             ("safe-mode", "every transaction takes effect exactly once without it"),
             ("safe-mode-duration", "every transaction takes effect exactly once without safe mode"),
         ] {
@@ -519,6 +536,21 @@ impl SyncConfig {
         for key in ["max-retry", "auto-fix-gtid", "disable-detect", "enable-ansi-quotes", "enable-gtid"] {
             let _ = fields.node(key);
         }
+        let on_missing_row = match fields.text("on-missing-row")?.as_str() {
+            "" | "strict" => MissingRow::Strict,
+            "repair" => MissingRow::Repair,
+            "ignore" => MissingRow::Ignore,
+            other => {
+                return Err(CodedError::new(
+                    codes::CONFIG_VALUE_INVALID,
+                    format!("`{other}` is not a value of `{}`", setting("on-missing-row")),
+                )
+                .remedy("`on-missing-row` is strict, repair or ignore"));
+            }
+        };
+        let given = |key: &'static str, fields: &mut Fields<'_>| {
+            Ok::<_, CodedError>(if fields.has(key) { Some(fields.bool(key, false)?) } else { None })
+        };
         let config = SyncConfig {
             meta_file: fields.text("meta-file")?,
             worker_count: connections(
@@ -531,8 +563,10 @@ impl SyncConfig {
             batch_given: positive(batch).is_some(),
             queue_size: positive(queue_size).unwrap_or(default.queue_size),
             checkpoint_flush_interval: flush,
-            compact: fields.bool("compact", false)?,
-            multiple_rows: fields.bool("multiple-rows", false)?,
+            compact: given("compact", &mut fields)?,
+            multiple_rows: given("multiple-rows", &mut fields)?,
+            on_missing_row,
+            strict_commit_order: fields.bool("strict-commit-order", false)?,
             safe_mode,
             safe_mode_duration,
         };

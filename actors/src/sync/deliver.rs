@@ -1,0 +1,169 @@
+//! Sending packets of statements and looking at what each of them did.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use dmnode_model::codes;
+use dmnode_model::error::CodedError;
+use dmnode_mysql::{ExecSummary, SqlError};
+
+use super::conflict::key_columns;
+use super::statement::{Expect, Packet, Planned, Verb};
+use super::table::Table;
+use crate::target::{ApplyError, TargetTransaction, Verdict, judge};
+
+/// Room in a packet for what the protocol adds to the text.
+const PACKET_MARGIN: usize = 64;
+
+/// Where a change stands in the binlog, for people.
+pub type Place<'a> = &'a (dyn Fn(Option<usize>) -> Option<String> + Sync);
+
+/// Sends a packet and checks what each statement did.
+pub async fn send(
+    transaction: &mut TargetTransaction<'_>,
+    packet: &Packet,
+    packet_max: usize,
+    place: Place<'_>,
+) -> Result<(), ApplyError> {
+    fits(packet, packet_max, place)?;
+    let summaries = match transaction.execute_many(&packet.sql).await {
+        Ok(summaries) => summaries,
+        Err(ApplyError::Multi(error)) => {
+            let planned = packet.statements.get(error.index);
+            return match planned.and_then(|planned| Some((planned, planned.table.as_ref()?))) {
+                Some((planned, table)) if judge(&error.error) == Verdict::Refused => {
+                    Err(refused(table, planned.verb, place(planned.change), &error.error).into())
+                }
+                _ => Err(ApplyError::Multi(error)),
+            };
+        }
+        Err(error) => return Err(error),
+    };
+    for (index, planned) in packet.statements.iter().enumerate() {
+        let summary = summaries.get(index).cloned().unwrap_or_default();
+        let (Expect::Rows(expected), Some(table)) = (planned.expect, &planned.table) else { continue };
+        if summary.affected_rows != expected {
+            let place = place(planned.change);
+            return Err(not_found(table, planned.verb, summary.affected_rows, expected, place).into());
+        }
+        if summary.warnings > 0 {
+            let last = index + 1 == packet.statements.len();
+            warnings(transaction, planned, table, &summary, last, place).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A statement that the server would not even read is not sent: it would look like a lost connection.
+pub fn fits(packet: &Packet, packet_max: usize, place: Place<'_>) -> Result<(), CodedError> {
+    let size = packet.sql.len() + PACKET_MARGIN;
+    if size < packet_max {
+        return Ok(());
+    }
+    let planned = packet.statements.iter().find_map(|planned| Some((planned, planned.table.as_ref()?)));
+    let error =
+        CodedError::new(codes::ROW_TOO_LARGE, "a row change is larger than the target's max_allowed_packet");
+    Err(match planned {
+        None => error,
+        Some((planned, table)) => error
+            .object(table.target())
+            .at(place(planned.change).unwrap_or_default())
+            .cause(format!(
+                "the {} needs {size} bytes, max_allowed_packet is {packet_max} ({})",
+                verb(planned.verb),
+                key_columns(table)
+            ))
+            .remedy(format!(
+                "SET GLOBAL max_allowed_packet = {} in the target (and in its configuration), then resume-task",
+                (size.next_multiple_of(1 << 20) + (1 << 20)).min(1 << 30)
+            )),
+    })
+}
+
+/// The target's refusal of a row.
+pub fn refused(table: &Table, what: Verb, place: Option<String>, error: &SqlError) -> CodedError {
+    let code = error.code().unwrap_or(0);
+    CodedError::new(codes::ROW_REFUSED, format!("the target refused to {} a row", verb(what)))
+        .object(table.target())
+        .at(place.unwrap_or_default())
+        .cause(format!("ERROR {code}: {}", without_values(code, &error.message)))
+}
+
+/// A change did not find its row, or found too many.
+pub fn not_found(table: &Table, what: Verb, found: u64, expected: u64, place: Option<String>) -> CodedError {
+    CodedError::new(
+        codes::ROW_NOT_FOUND,
+        format!("{} found {found} of {expected} rows in the target, {}", verb(what), key_columns(table)),
+    )
+    .object(table.target())
+    .at(place.unwrap_or_default())
+}
+
+/// Looks at a statement's warnings: those about its form pass, those about its rows stop it.
+pub async fn warnings(
+    transaction: &mut TargetTransaction<'_>,
+    planned: &Planned,
+    table: &Arc<Table>,
+    summary: &ExecSummary,
+    last: bool,
+    place: Place<'_>,
+) -> Result<(), ApplyError> {
+    // Only the last statement's warnings can be asked for. From now on this table's statements travel alone.
+    table.gives_warnings.store(true, Ordering::Relaxed);
+    let found = if last { transaction.query("SHOW WARNINGS").await? } else { Vec::new() };
+    let harmful = found.iter().find(|row| !row.u64(1).is_some_and(is_harmless));
+    if let Some(row) = harmful {
+        let code = row.u64(1).unwrap_or(0);
+        let text = row.str(2).unwrap_or_default();
+        let text = without_values(u16::try_from(code).unwrap_or(0), &text);
+        return Err(CodedError::new(
+            codes::ROW_REFUSED,
+            format!("the target would have altered a row ({})", verb(planned.verb)),
+        )
+        .object(table.target())
+        .at(place(planned.change).unwrap_or_default())
+        .cause(format!("warning {code}: {text}"))
+        .into());
+    }
+    // The server keeps only so many (max_error_count). Change by change all of them can be looked at.
+    if found.len() < usize::from(summary.warnings) && planned.change.is_none() {
+        return Err(CodedError::new(codes::ROW_REFUSED, "a statement gave warnings")
+            .object(table.target())
+            .at(place(planned.change).unwrap_or_default())
+            .into());
+    }
+    Ok(())
+}
+
+/// Warnings about the form of a statement, not about its rows: deprecated syntax (1287, 1681, 3719, 3720, 3778,
+/// 3135), unsafe for statement-based logging (1592).
+fn is_harmless(code: u64) -> bool {
+    matches!(code, 1287 | 1592 | 1681 | 3135 | 3719 | 3720 | 3778)
+}
+
+fn verb(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Insert => "insert",
+        Verb::Update => "update",
+        Verb::Delete => "delete",
+        Verb::Session => "set",
+    }
+}
+
+/// A server's message without the row values some of them quote.
+pub fn without_values(code: u16, message: &str) -> String {
+    if code == 1062 {
+        // Duplicate entry '…' for key 'name'
+        return match message.rsplit_once(" for key ") {
+            Some((_, key)) => format!("Duplicate entry for key {key}"),
+            None => "Duplicate entry".to_owned(),
+        };
+    }
+    match message.find([':', '\'']) {
+        Some(cut) if matches!(code, 1292 | 1366 | 1367 | 1411 | 1525 | 3140 | 3141 | 3854 | 4025) => {
+            let tail = message.rfind(" for column ").map_or("", |place| &message[place..]);
+            format!("{}…{tail}", message[..cut].trim_end())
+        }
+        _ => message.to_owned(),
+    }
+}

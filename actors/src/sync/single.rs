@@ -1,0 +1,218 @@
+//! Applying changes one at a time, where a merged batch was not accepted: the change that does not fit is known then,
+//! and the task's policy decides what becomes of it.
+
+use std::sync::Arc;
+
+use dmnode_model::config::MissingRow;
+use dmnode_mysql::{ExecSummary, Row, SqlError};
+
+use super::change::{Change, RowChange};
+use super::conflict::{Conflict, ConflictLog, Tally};
+use super::deliver::{Place, fits, not_found, refused, warnings};
+use super::diagnose::Evidence;
+use super::statement::{Builder, Dialect, Packet, Verb, exact_match, fires};
+use super::table::Table;
+use crate::target::{ApplyError, TargetTransaction, Verdict, judge};
+
+/// How changes are turned into statements, and what happens when they do not fit.
+pub struct Rules {
+    /// How SQL is written.
+    pub dialect: Dialect,
+    /// Changes of one row are folded into their net effect.
+    pub fold: bool,
+    /// An UPDATE or DELETE that finds no row.
+    pub missing: MissingRow,
+    /// Where conflicts are counted.
+    pub conflicts: ConflictLog,
+    /// What is known when a row is in the way.
+    pub evidence: Evidence,
+}
+
+/// Applies changes one at a time inside one target transaction.
+pub struct Single<'a> {
+    rules: &'a Rules,
+    place: Place<'a>,
+    foreign_key_checks: bool,
+    /// What did not fit.
+    pub tally: Tally,
+}
+
+enum Outcome {
+    Done(ExecSummary),
+    Duplicate(SqlError),
+}
+
+impl<'a> Single<'a> {
+    /// Foreign key checks are off, as in every session of an applier.
+    pub fn new(rules: &'a Rules, place: Place<'a>) -> Self {
+        Self { rules, place, foreign_key_checks: false, tally: Tally::default() }
+    }
+
+    /// Applies changes; the first has this number.
+    pub async fn apply(
+        &mut self,
+        transaction: &mut TargetTransaction<'_>,
+        changes: impl Iterator<Item = &Change> + Send,
+        first: usize,
+    ) -> Result<(), ApplyError> {
+        for (number, change) in changes.enumerate() {
+            self.one(transaction, change, first + number).await?;
+        }
+        self.checks(transaction, false).await
+    }
+
+    async fn one(
+        &mut self,
+        transaction: &mut TargetTransaction<'_>,
+        change: &Change,
+        number: usize,
+    ) -> Result<(), ApplyError> {
+        self.checks(transaction, fires(change)).await?;
+        let Some(packet) = Builder::single(self.rules.dialect, &change.row, &change.table, number) else {
+            return Ok(());
+        };
+        let table = &change.table;
+        match (self.execute(transaction, &packet).await?, &change.row) {
+            (Outcome::Done(summary), row) => match (summary.affected_rows, row) {
+                (1, _) => Ok(()),
+                (0, RowChange::Update(..) | RowChange::Delete(_)) => {
+                    self.missing(transaction, change, number).await
+                }
+                (found, row) => Err(not_found(table, verb(row), found, 1, (self.place)(Some(number))).into()),
+            },
+            (Outcome::Duplicate(_), RowChange::Insert(row))
+                if self.rules.missing != MissingRow::Strict
+                    && self.is_present(transaction, table, row).await? =>
+            {
+                self.count(table, Conflict::InsertPresent, number);
+                Ok(())
+            }
+            (Outcome::Duplicate(error), RowChange::Insert(row) | RowChange::Update(_, row)) => {
+                self.in_the_way(transaction, change, row, number, &error).await
+            }
+            (Outcome::Duplicate(error), RowChange::Delete(_)) => {
+                Err(refused(table, Verb::Delete, (self.place)(Some(number)), &error).into())
+            }
+        }
+    }
+
+    /// The change found no row.
+    async fn missing(
+        &mut self,
+        transaction: &mut TargetTransaction<'_>,
+        change: &Change,
+        number: usize,
+    ) -> Result<(), ApplyError> {
+        let table = &change.table;
+        let conflict = match (self.rules.missing, &change.row) {
+            (MissingRow::Strict, row) => {
+                return Err(not_found(table, verb(row), 0, 1, (self.place)(Some(number))).into());
+            }
+            (MissingRow::Repair, RowChange::Update(_, after)) => {
+                // The row itself has no actions to fire: it was not there.
+                self.checks(transaction, false).await?;
+                let insert = RowChange::Insert(after.clone());
+                let Some(packet) = Builder::single(self.rules.dialect, &insert, table, number) else {
+                    return Ok(());
+                };
+                match self.execute(transaction, &packet).await? {
+                    Outcome::Done(_) => Conflict::UpdateRepaired,
+                    Outcome::Duplicate(_) if self.is_present(transaction, table, after).await? => {
+                        Conflict::UpdatePresent
+                    }
+                    Outcome::Duplicate(error) => {
+                        return self.in_the_way(transaction, change, after, number, &error).await;
+                    }
+                }
+            }
+            (MissingRow::Ignore, RowChange::Update(..)) => Conflict::UpdateIgnored,
+            (MissingRow::Repair | MissingRow::Ignore, _) => Conflict::DeleteIgnored,
+        };
+        self.count(table, conflict, number);
+        Ok(())
+    }
+
+    fn count(&mut self, table: &Table, conflict: Conflict, number: usize) {
+        self.tally.add(table, conflict, (self.place)(Some(number)));
+    }
+
+    /// A row with a key of this one is in the way.
+    async fn in_the_way(
+        &self,
+        transaction: &mut TargetTransaction<'_>,
+        change: &Change,
+        row: &Row,
+        number: usize,
+        error: &SqlError,
+    ) -> Result<(), ApplyError> {
+        let diagnosis = self.rules.evidence.diagnose(transaction, change, row, error).await?;
+        Err(diagnosis.at((self.place)(Some(number)).unwrap_or_default()).into())
+    }
+
+    /// Whether exactly this row is in the target, byte for byte.
+    async fn is_present(
+        &self,
+        transaction: &mut TargetTransaction<'_>,
+        table: &Table,
+        row: &Row,
+    ) -> Result<bool, ApplyError> {
+        let sql = exact_match(table, row);
+        if sql.len() + 64 > self.rules.dialect.packet_max {
+            return Ok(false);
+        }
+        Ok(!transaction.query(sql).await?.is_empty())
+    }
+
+    async fn checks(
+        &mut self,
+        transaction: &mut TargetTransaction<'_>,
+        wanted: bool,
+    ) -> Result<(), ApplyError> {
+        if self.foreign_key_checks != wanted {
+            transaction
+                .execute(if wanted { "SET foreign_key_checks=1" } else { "SET foreign_key_checks=0" })
+                .await?;
+            self.foreign_key_checks = wanted;
+        }
+        Ok(())
+    }
+
+    /// Runs a packet of one statement.
+    async fn execute(
+        &self,
+        transaction: &mut TargetTransaction<'_>,
+        packet: &Packet,
+    ) -> Result<Outcome, ApplyError> {
+        fits(packet, self.rules.dialect.packet_max, self.place)?;
+        let done = transaction.execute_many(&packet.sql).await;
+        let planned = packet.statements.first();
+        let table: Option<&Arc<Table>> = planned.and_then(|planned| planned.table.as_ref());
+        let (Some(planned), Some(table)) = (planned, table) else {
+            return Ok(Outcome::Done(ExecSummary::default()));
+        };
+        match done {
+            Ok(summaries) => {
+                let summary = summaries.into_iter().next().unwrap_or_default();
+                if summary.warnings > 0 {
+                    warnings(transaction, planned, table, &summary, true, self.place).await?;
+                }
+                Ok(Outcome::Done(summary))
+            }
+            Err(ApplyError::Multi(error)) if error.error.code() == Some(1062) => {
+                Ok(Outcome::Duplicate(error.error))
+            }
+            Err(ApplyError::Multi(error)) if judge(&error.error) == Verdict::Refused => {
+                Err(refused(table, planned.verb, (self.place)(planned.change), &error.error).into())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn verb(row: &RowChange) -> Verb {
+    match row {
+        RowChange::Insert(_) => Verb::Insert,
+        RowChange::Update(..) => Verb::Update,
+        RowChange::Delete(_) => Verb::Delete,
+    }
+}

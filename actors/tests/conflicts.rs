@@ -1,0 +1,182 @@
+//! Changes that do not meet in the target what they met at the source.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
+
+#[path = "support/stream_rig.rs"]
+mod stream_rig;
+mod support;
+
+use std::collections::BTreeMap;
+
+use dmnode_model::codes;
+use stream_rig::{Running, StreamRig};
+use support::Kind;
+
+const SCHEMA: &[&str] = &[
+    "CREATE DATABASE app",
+    "CREATE TABLE app.t (id INT PRIMARY KEY, n INT, s VARCHAR(20), u INT, UNIQUE KEY by_u (u)) CHARSET utf8mb4",
+    "CREATE TABLE app.keyless (a INT, b VARCHAR(10)) CHARSET utf8mb4",
+    "INSERT INTO app.t VALUES (1, 1, 'one', 1), (2, 2, 'two', 2), (3, 3, 'three', 3), (4, 4, 'four', 4), (5, 5, 'five', 5)",
+    "INSERT INTO app.keyless VALUES (1, 'a'), (1, 'a'), (2, 'b')",
+];
+
+fn counts(running: &Running) -> BTreeMap<String, u64> {
+    running.status().conflicts.into_iter().map(|one| (one.kind, one.count)).collect()
+}
+
+async fn rows(rig: &StreamRig) -> Vec<String> {
+    let rows = rig.target.query("SELECT CONCAT_WS('/', id, n, s, u) FROM app.t ORDER BY id").await;
+    rows.into_iter().filter_map(|row| row[0].clone()).collect()
+}
+
+/// What somebody did to the target, and then the source's changes to the same rows.
+async fn disturb(rig: &StreamRig) {
+    rig.target
+        .execute(&[
+            "DELETE FROM app.t WHERE id IN (2, 3)",
+            "DELETE FROM app.keyless",
+            "INSERT INTO app.t VALUES (7, 7, 'seven', 7)",
+        ])
+        .await;
+    rig.source
+        .execute(&[
+            "BEGIN",
+            "UPDATE app.t SET n = 20 WHERE id = 1",
+            "UPDATE app.t SET n = 20 WHERE id = 2",
+            "COMMIT",
+            "DELETE FROM app.t WHERE id = 3",
+            "UPDATE app.keyless SET b = 'z' WHERE a = 2",
+            "DELETE FROM app.keyless WHERE a = 1 LIMIT 1",
+            // Exactly the row that somebody else has put there.
+            "INSERT INTO app.t VALUES (7, 7, 'seven', 7)",
+            "UPDATE app.t SET n = 40 WHERE id = 4",
+        ])
+        .await;
+}
+
+/// UPDATE and DELETE that match no row stop the task unless it says otherwise.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_row_stops_a_strict_task() {
+    let mut rig = StreamRig::new(Kind::Mariadb, Kind::Mariadb, true).await;
+    rig.source.execute(SCHEMA).await;
+    let mut running = rig.start();
+    rig.caught_up(&mut running).await;
+    disturb(&rig).await;
+    let error = running.error().await;
+    assert_eq!(error.code, codes::ROW_NOT_FOUND, "{error}");
+    assert!(error.to_string().contains("key"), "{error}");
+    assert_eq!(rig.target.number("SELECT n FROM app.t WHERE id = 1").await, 1, "nothing of it is half done");
+    // The policy is changed, the task goes on, and what was done is counted.
+    rig.sync = vec!["on-missing-row: repair"];
+    let mut running = rig.start();
+    rig.caught_up(&mut running).await;
+    assert_eq!(counts(&running)["update-repaired"], 2);
+    running.stop().await;
+}
+
+async fn repaired(from: Kind, to: Kind) {
+    let mut rig = StreamRig::new(from, to, true).await;
+    rig.sync = vec!["on-missing-row: repair"];
+    rig.source.execute(SCHEMA).await;
+    let mut running = rig.start();
+    rig.caught_up(&mut running).await;
+    disturb(&rig).await;
+    rig.caught_up(&mut running).await;
+    assert_eq!(rows(&rig).await, ["1/20/one/1", "2/20/two/2", "4/40/four/4", "5/5/five/5", "7/7/seven/7"]);
+    let found = counts(&running);
+    let want = [("delete-ignored", 2), ("insert-present", 1), ("update-repaired", 2)];
+    assert_eq!(found, want.map(|(kind, count)| (kind.to_owned(), count)).into());
+    // The counts outlive the generation, and are told table by table in the target.
+    running.crash().await;
+    let mut running = rig.start();
+    rig.caught_up(&mut running).await;
+    assert_eq!(counts(&running), found);
+    let by_table = rig
+        .target
+        .query("SELECT table_name, kind, SUM(n) FROM dm_meta.t_dmnode_conflict GROUP BY 1, 2 ORDER BY 1, 2")
+        .await;
+    assert_eq!(by_table.len(), 5, "{by_table:?}");
+
+    // A row that differs is never overwritten.
+    rig.target.execute(&["INSERT INTO app.t VALUES (8, 0, 'foreign', 8)"]).await;
+    rig.source.execute(&["INSERT INTO app.t VALUES (8, 8, 'eight', 8)"]).await;
+    let error = running.error().await;
+    assert_eq!(error.code, codes::DUPLICATE_FOREIGN_WRITER, "{error}");
+    assert_eq!(rows(&rig).await.last().map(String::as_str), Some("8/0/foreign/8"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_row_is_repaired_mariadb() {
+    repaired(Kind::Mariadb, Kind::Mariadb).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_row_is_repaired_mysql() {
+    repaired(Kind::Mysql, Kind::Mysql).await;
+}
+
+/// `ignore` leaves the change out; in a large transaction as well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_row_is_ignored() {
+    let mut rig = StreamRig::new(Kind::Mariadb, Kind::Mariadb, true).await;
+    rig.sync = vec!["on-missing-row: ignore"];
+    rig.source.execute(SCHEMA).await;
+    rig.source
+        .execute(&[
+            "USE app",
+            "CREATE TABLE app.big (id INT PRIMARY KEY, n INT, pad VARCHAR(1000)) CHARSET latin1",
+            "INSERT INTO app.big SELECT seq, 0, REPEAT('x', 1000) FROM seq_1_to_20000",
+        ])
+        .await;
+    let mut running = rig.start();
+    rig.caught_up(&mut running).await;
+    disturb(&rig).await;
+    rig.target.execute(&["DELETE FROM app.big WHERE id IN (5, 15000)"]).await;
+    rig.source.execute(&["UPDATE app.big SET n = n + 1"]).await;
+    rig.caught_up(&mut running).await;
+    assert_eq!(rows(&rig).await, ["1/20/one/1", "4/40/four/4", "5/5/five/5", "7/7/seven/7"]);
+    let want = [("delete-ignored", 2), ("insert-present", 1), ("update-ignored", 4)];
+    assert_eq!(counts(&running), want.map(|(kind, count)| (kind.to_owned(), count)).into());
+    assert_eq!(rig.target.number("SELECT SUM(n) FROM app.big").await, 19_998);
+    assert_eq!(rig.target.number("SELECT COUNT(*) FROM app.big WHERE id IN (5, 15000)").await, 0);
+    running.stop().await;
+}
+
+/// F9: a row above the target's `max_allowed_packet` is named before it is sent, with the setting to raise.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f09_a_row_above_the_packet_limit_is_named() {
+    for (from, to) in [(Kind::Mariadb, Kind::Mariadb), (Kind::Mariadb, Kind::Mysql)] {
+        let (large, small) = (["--max-allowed-packet=64M"], ["--max-allowed-packet=1M"]);
+        let mut rig = StreamRig::with(from, &large, to, &small, true).await;
+        rig.source
+            .execute(&[
+                "CREATE DATABASE app",
+                "CREATE TABLE app.wide (id INT PRIMARY KEY, v LONGBLOB, w LONGTEXT)",
+            ])
+            .await;
+        let mut running = rig.start();
+        rig.caught_up(&mut running).await;
+        // Together more than a packet, each of them less: they are only cut.
+        rig.source
+            .execute(&[
+                "USE app",
+                "INSERT INTO app.wide SELECT seq, NULL, REPEAT('x', 300000) FROM seq_1_to_10",
+            ])
+            .await;
+        rig.caught_up(&mut running).await;
+        rig.source.execute(&["INSERT INTO app.wide VALUES (42, REPEAT('y', 3000000), 'z')"]).await;
+        let error = running.error().await;
+        assert_eq!(error.code, codes::ROW_TOO_LARGE, "{error}");
+        let text = error.full_message();
+        assert!(
+            text.contains("wide") && text.contains("id") && text.contains("max_allowed_packet"),
+            "{text}"
+        );
+        assert!(!text.contains("42"), "no value: {text}");
+        rig.target.execute(&["SET GLOBAL max_allowed_packet = 67108864"]).await;
+        let mut running = rig.start();
+        rig.caught_up(&mut running).await;
+        rig.assert_equal().await;
+        running.stop().await;
+    }
+}
