@@ -33,6 +33,7 @@ mod stream;
 mod stream_ddl;
 mod table;
 mod tables;
+mod tracker;
 mod write_set;
 
 use std::sync::Arc;

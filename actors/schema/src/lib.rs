@@ -1,11 +1,12 @@
 //! What a SQL statement means to a migration: is it in scope, which tables does it touch, what is it called in the
 //! target, and how is it written so that the target's dialect takes it.
 //!
-//! Nothing here is a parser of SQL. A tolerant lexer ([`lex`]) and a grammar of the first words ([`Statement`])
+//! Nothing but [`definition`] is a parser of SQL. A tolerant lexer ([`lex`]) and a grammar of the first words ([`Statement`])
 //! classify every statement that MySQL or MariaDB write to a binlog and find the bytes of every table's name; names
 //! are then spliced, all other bytes stay as they were written.
 
 mod classify;
+pub mod definition;
 pub mod filter;
 pub mod lex;
 pub mod pattern;

@@ -9,8 +9,9 @@ use dmnode_model::error::CodedError;
 use dmnode_mysql::BinlogEvent;
 
 use super::change::describe;
-use super::ddl::{Decision, Servers, decide, session};
+use super::ddl::{CONTAINED, Decision, Servers, decide, session};
 use super::stream::{Halt, Open, Stream};
+use super::tracker::{Statements, Tracked};
 use crate::progress::TxnId;
 
 /// A DDL may take so long before the unit is taken for hung.
@@ -47,10 +48,20 @@ impl Stream {
             Decision::Skip(why) => {
                 tracing::debug!(location = %at, why, "statement skipped");
                 self.shared.counters.skipped.fetch_add(1, Ordering::Relaxed);
-                if !inside {
-                    self.finish_empty(end).await?;
+                let tracked = if why == CONTAINED {
+                    Tracked::default()
+                } else {
+                    self.tables.track(&self.scope, query, source, &at).await?
+                };
+                if inside || tracked.is_empty() {
+                    if !inside {
+                        self.finish_empty(end).await?;
+                    }
+                    return Ok(());
                 }
-                Ok(())
+                self.barrier().await?;
+                self.scheduler.clear();
+                self.passed(id, end, &tracked.statements).await
             }
             Decision::Execute(ddl) => {
                 if !self.open.changes.is_empty() {
@@ -77,26 +88,36 @@ impl Stream {
                     .while_pending(DDL_LIMIT, self.ddl.execute(&mut applier, &key, &at, &ddl, &settings))
                     .await?;
                 self.shared.counters.ddls.fetch_add(1, Ordering::Relaxed);
-                self.tables.forget();
+                drop(applier);
+                let tracked = self.tables.track(&self.scope, query, source, &at).await?;
                 self.scheduler.clear();
                 if !inside {
                     // The watermark passes the DDL together with the removal of its traces.
-                    self.reader.passed(end.clone(), self.assembler.gtid());
-                    let update = {
-                        let mut window = self.shared.window.lock();
-                        let ordinal = window.push(id.clone(), end);
-                        window.done(ordinal);
-                        applier.book.update(&mut window, &[]).unwrap_or_default()
-                    };
-                    let clear = self.ddl.clear_sql(&key);
-                    applier.conn.apply(&update, &mut super::applier::Statement(&clear)).await?;
-                    applier.book.committed(&update, Vec::new());
-                    self.shared.lag.applied(self.assembler.timestamp());
-                    self.open = Open::default();
+                    let mut statements = vec![self.ddl.clear_sql(&key)];
+                    statements.extend(tracked.statements);
+                    self.passed(id, end, &statements).await?;
                 }
                 Ok(())
             }
         }
+    }
+
+    /// Behind a barrier: the watermark passes a statement in one target transaction with what belongs to it.
+    async fn passed(&mut self, id: TxnId, end: BinlogPosition, statements: &[String]) -> Result<(), Halt> {
+        let applier = Arc::clone(&self.appliers[0]);
+        let mut applier = applier.lock().await;
+        self.reader.passed(end.clone(), self.assembler.gtid());
+        let update = {
+            let mut window = self.shared.window.lock();
+            let ordinal = window.push(id, end);
+            window.done(ordinal);
+            applier.book.update(&mut window, &[]).unwrap_or_default()
+        };
+        applier.conn.apply(&update, &mut Statements(statements)).await?;
+        applier.book.committed(&update, Vec::new());
+        self.shared.lag.applied(self.assembler.timestamp());
+        self.open = Open::default();
+        Ok(())
     }
 }
 

@@ -11,10 +11,12 @@ use dmnode_model::config::Endpoint;
 use dmnode_model::error::CodedError;
 use dmnode_model::{Flavor, TableName, quote_ident};
 use dmnode_mysql::{Connection, QueryEvent, RowDecoder, SessionOptions, SqlError, TableInfo, TableMap};
+use dmnode_schema::{SqlMode, Statement};
 
 use super::ddl_session::{DdlSession, explicit_defaults, explicit_defaults_setting};
 use super::scope::Scope;
 use super::table::{ForeignKeys, Table};
+use super::tracker::Tracked;
 use crate::fit::{Misfit, misfit};
 use crate::load::ChunkFilter;
 use crate::progress::{ProgressStore, text_literal};
@@ -77,8 +79,34 @@ impl Tables {
         Self { source: Some(source), ..self }
     }
 
+    /// A statement of the stream has been dealt with: executed in the target, found done, replaced, or skipped. The
+    /// source has executed it in any case, so its tables are followed whatever became of it in the target; only
+    /// what the copy contains is not told here. The answer belongs into the transaction in which the watermark
+    /// passes the statement.
+    pub async fn track(
+        &mut self,
+        scope: &Scope,
+        query: &QueryEvent,
+        flavor: Flavor,
+        place: &str,
+    ) -> Result<Tracked, CodedError> {
+        let mode = query.sql_mode.map(|bits| SqlMode::from_bits(bits, flavor)).unwrap_or_default();
+        let text = query.sql_text().unwrap_or_default();
+        let statement = Statement::classify(&text, &query.schema, mode);
+        let mut concerned =
+            statement.schemas.iter().map(|_| Ok(true)).collect::<Vec<Result<bool, CodedError>>>();
+        concerned.extend(statement.changed_tables().map(|name| scope.has_table(name)));
+        for known in concerned {
+            if known.map_err(|error| error.at(place))? {
+                self.forget();
+                break;
+            }
+        }
+        Ok(Tracked::default())
+    }
+
     /// A DDL was executed: look at everything again.
-    pub fn forget(&mut self) {
+    fn forget(&mut self) {
         self.tables.clear();
         self.decoders.clear();
         self.fitting.clear();
