@@ -29,7 +29,7 @@ pub fn binary(name: &str) -> Result<PathBuf> {
     let path = build_dir()?.join(name);
     if !path.is_file() {
         bail!(
-            "{} is not built; run `scripts/test`, or `cargo build -p dmnode --features dmnode-actors/failpoints -p dmnode-chaos`",
+            "{} is not built; run `scripts/test`, or `cargo build --workspace --all-targets --features dmnode-actors/failpoints`",
             path.display()
         );
     }
