@@ -20,6 +20,7 @@ mod ddl_run;
 mod ddl_session;
 mod deliver;
 mod diagnose;
+mod filtering;
 mod lag;
 mod large;
 mod reader;

@@ -7,6 +7,7 @@
 
 mod classify;
 pub mod definition;
+pub mod event_filter;
 pub mod filter;
 pub mod lex;
 pub mod pattern;
@@ -15,6 +16,7 @@ mod routing;
 pub mod statement;
 pub mod translate;
 
+pub use event_filter::{Event, EventFilter, FilteredStatement, StatementFilter, Subject, Text, Verdict};
 pub use filter::{BlockAllowList, is_system_schema};
 pub use lex::SqlMode;
 pub use route::Router;

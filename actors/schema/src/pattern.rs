@@ -1,6 +1,7 @@
 //! Patterns for names: wildcards, or `~` and a regular expression.
 
-use fancy_regex::{Regex, RegexBuilder};
+use dmnode_model::regular_expression;
+use fancy_regex::Regex;
 
 /// How much a regular expression may backtrack on one name before the match is given up with an error.
 const BACKTRACK_LIMIT: usize = 200_000;
@@ -92,32 +93,8 @@ impl Pattern {
 }
 
 fn compile_regex(text: &str, regex: &str, case_sensitive: bool) -> Result<Regex, PatternError> {
-    RegexBuilder::new(&expand_literal_quotes(regex))
-        .case_insensitive(!case_sensitive)
-        .backtrack_limit(BACKTRACK_LIMIT)
-        .build()
-        .map_err(|err| PatternError { pattern: text.to_owned(), reason: err.to_string() })
-}
-
-/// `\Q…\E`, which DM's regular expressions know, as escaped characters.
-fn expand_literal_quotes(regex: &str) -> String {
-    let mut out = String::with_capacity(regex.len());
-    let mut rest = regex;
-    while let Some(start) = rest.find("\\Q") {
-        let backslashes = rest[..start].bytes().rev().take_while(|b| *b == b'\\').count();
-        if backslashes % 2 == 1 {
-            out.push_str(&rest[..start + 2]);
-            rest = &rest[start + 2..];
-            continue;
-        }
-        out.push_str(&rest[..start]);
-        let literal = &rest[start + 2..];
-        let end = literal.find("\\E").unwrap_or(literal.len());
-        out.push_str(&fancy_regex::escape(&literal[..end]));
-        rest = literal.get(end + 2..).unwrap_or("");
-    }
-    out.push_str(rest);
-    out
+    regular_expression::compile(regex, !case_sensitive, BACKTRACK_LIMIT)
+        .map_err(|reason| PatternError { pattern: text.to_owned(), reason })
 }
 
 fn parse_wildcard(text: &str, folded: &str) -> Result<Vec<Part>, PatternError> {

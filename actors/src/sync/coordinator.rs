@@ -45,6 +45,8 @@ pub struct Counters {
     pub ddls: AtomicU64,
     /// Statements skipped because they are out of scope or change no rows.
     pub skipped: AtomicU64,
+    /// Rows events and statements left out by filters.
+    pub filtered: AtomicU64,
 }
 
 /// How far a large transaction is.

@@ -290,7 +290,7 @@ fn shared(error: CodedError) -> CodedError {
 }
 
 /// The names as a source with `lower_case_table_names` keeps them.
-fn lower_case(statement: &mut Statement) {
+pub(super) fn lower_case(statement: &mut Statement) {
     let lower =
         |name: &mut TableName| *name = TableName::new(name.schema.to_lowercase(), name.table.to_lowercase());
     for reference in &mut statement.tables {

@@ -173,6 +173,9 @@ impl Large<'_> {
                 self.show(event.end_pos);
             }
             Step::Statement { query, .. } => {
+                let filtered = self.stream.filtered(query).await.map_err(|error| error.at(&self.at))?;
+                let Some(query) = filtered else { return Ok(None) };
+                let query = &*query;
                 let (source, target) = (self.stream.reader.flavor(), self.stream.target.clone());
                 let servers = Servers { source, target: &target };
                 match decide(query, &self.stream.scope, servers, None).map_err(|error| error.at(&self.at))? {

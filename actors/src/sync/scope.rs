@@ -1,14 +1,17 @@
 //! What of the source is migrated, and under which names: pure, from the configuration.
 
 use dmnode_model::TableName;
+use dmnode_model::codes;
 use dmnode_model::config::SubtaskConfig;
 use dmnode_model::error::CodedError;
-use dmnode_schema::{BlockAllowList, Router};
+use dmnode_mysql::RowsKind;
+use dmnode_schema::{BlockAllowList, Event, EventFilter, Router, Subject, Verdict};
 
 /// Scope and names: pure, from the configuration.
 pub struct Scope {
     list: BlockAllowList,
     router: Router,
+    filter: EventFilter,
     meta_schema: String,
     /// The source has all its names in lower case, however a statement spells them.
     pub lower_case: bool,
@@ -20,6 +23,7 @@ impl Scope {
         Ok(Self {
             list: BlockAllowList::new(&subtask.block_allow_list, subtask.case_sensitive)?,
             router: Router::new(&subtask.routes, subtask.case_sensitive)?,
+            filter: EventFilter::new(&subtask.filters, subtask.case_sensitive)?,
             meta_schema: subtask.meta_schema.clone(),
             lower_case: false,
         })
@@ -38,5 +42,35 @@ impl Scope {
     /// Routes.
     pub fn router(&self) -> &Router {
         &self.router
+    }
+
+    /// Event filters.
+    pub fn filter(&self) -> &EventFilter {
+        &self.filter
+    }
+
+    /// Whether the event filters leave out changes of this kind, of a table that is migrated.
+    pub fn leaves_out(&self, name: &TableName, kind: RowsKind) -> Result<bool, CodedError> {
+        if self.filter.is_empty() {
+            return Ok(false);
+        }
+        let event = match kind {
+            RowsKind::Insert => Event::INSERT,
+            RowsKind::Update => Event::UPDATE,
+            RowsKind::Delete => Event::DELETE,
+        };
+        let subject =
+            Subject { schema: &name.schema, table: Some(&name.table), events: &[event], text: None };
+        match self.filter.decide(subject)? {
+            Verdict::Do => Ok(false),
+            Verdict::Ignore(_) => Ok(true),
+            Verdict::Error(rule) => Err(CodedError::new(
+                codes::SYNCER_UNIT_BINLOG_EVENT_FILTER,
+                format!("{} is forbidden by a filter", event.0),
+            )
+            .object(name)
+            .cause(rule)
+            .remedy("skip the event with `binlog skip`, or change the filter and resume-task")),
+        }
     }
 }

@@ -262,6 +262,9 @@ impl Stream {
             return Ok(());
         }
         let at = place(event);
+        if self.leaves_out(rows).map_err(|error| error.at(&at))? {
+            return Ok(());
+        }
         if let Some(filter) = &self.filter {
             // The table may have looked otherwise at that time, or be gone: what was copied later holds all of it.
             let end = BinlogPosition { file: event.file.to_string(), pos: event.end_pos };

@@ -35,7 +35,11 @@ impl Stream {
         let at = describe(&id, &end);
         let (source, target) = (self.reader.flavor(), self.target.clone());
         let servers = Servers { source, target: &target };
-        let decision = {
+        let filtered = self.filtered(query).await.map_err(|error| error.at(&at))?;
+        let query = filtered.as_deref().unwrap_or(query);
+        let decision = if filtered.is_none() {
+            Decision::Skip("left out by a filter")
+        } else {
             let gtid = self.assembler.gtid().cloned();
             let filter = self.filter.as_ref();
             let mut copied = filter.map(|filter| {

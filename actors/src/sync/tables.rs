@@ -272,6 +272,18 @@ impl Tables {
         }
     }
 
+    /// The target's `SHOW CREATE TABLE`.
+    pub async fn definition(&mut self, target: &TableName) -> Result<Option<String>, CodedError> {
+        let mut attempt = 0;
+        loop {
+            let conn = self.connection().await?;
+            match TableInfo::load_with_create_sql(conn, target).await {
+                Ok(info) => return Ok(info.and_then(|info| info.create_sql)),
+                Err(error) => self.lost(&mut attempt, error)?,
+            }
+        }
+    }
+
     async fn connection(&mut self) -> Result<&mut Connection, CodedError> {
         let conn = match self.conn.take().filter(|conn| !conn.is_closed()) {
             Some(conn) => conn,

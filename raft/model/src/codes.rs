@@ -195,6 +195,7 @@ codes! {
     32001 DUMP_UNIT_RUNTIME "DumpUnitRuntime" "dump-unit" Internal High WaitForOperator "";
     32004 DUMP_UNIT_GLOBAL_LOCK "DumpUnitGlobalLock" "dump-unit" Internal High WaitForOperator "grant RELOAD (FLUSH TABLES WITH READ LOCK) or LOCK TABLES to the source user";
     36001 SYNCER_UNIT_PANIC "SyncerUnitPanic" "sync-unit" Internal High Retry "";
+    36015 SYNCER_UNIT_BINLOG_EVENT_FILTER "SyncerUnitBinlogEventFilter" "sync-unit" Internal High WaitForOperator "skip the event, or change the filter";
     36027 SYNCER_UNIT_DML_COLUMN_NOT_MATCH "SyncerUnitDMLColumnNotMatch" "sync-unit" Internal High WaitForOperator "was a DDL skipped or was the target table changed by hand? make the target table like the source's, then resume-task";
     36067 SYNCER_PARSE_DDL "SyncerParseDDL" "sync-unit" Internal High WaitForOperator "";
     36068 SYNCER_UNSUPPORTED_STMT "SyncerUnsupportedStmt" "sync-unit" Internal High WaitForOperator "";

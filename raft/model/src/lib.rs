@@ -14,6 +14,7 @@ pub mod error;
 pub mod gtid;
 pub mod ids;
 pub mod position;
+pub mod regular_expression;
 pub mod secret;
 pub mod status;
 

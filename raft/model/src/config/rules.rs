@@ -3,8 +3,10 @@
 use serde::Serialize;
 
 use super::fields::{Fields, did_you_mean};
+use super::warnings::Warnings;
 use crate::codes;
 use crate::error::CodedError;
+use crate::regular_expression;
 
 /// Event names of binlog event filters.
 const EVENTS: &[&str] = &[
@@ -201,8 +203,8 @@ pub(super) fn reject_bad_route(rule: &RouteRule) -> Result<(), CodedError> {
         if extract.target_column.is_empty() {
             return bad("an extract rule has no `target-column`".to_owned());
         }
-        if let Err(err) = regex::Regex::new(&extract.regexp) {
-            return bad(err.to_string());
+        if let Err(reason) = regular_expression::compile(&extract.regexp, false, 1000) {
+            return bad(format!("`{}`: {reason}", extract.regexp));
         }
     }
     Ok(())
@@ -241,6 +243,35 @@ pub(super) fn read_filter(mut fields: Fields<'_>, name: &str) -> Result<FilterRu
     Ok(rule)
 }
 
+/// Events that no server of MySQL or MariaDB has.
+const NEVER: [&str; 6] = [
+    "create view",
+    "drop view",
+    "recover table",
+    "alter ttl info",
+    "alter ttl remove",
+    "split table partition",
+];
+
+/// What of a filter probably means something else to its writer than to DM and to us.
+pub(super) fn filter_traps(rule: &FilterRule, what: &str, warnings: &mut Warnings) {
+    if rule.action == "Do" && rule.events.is_empty() {
+        warnings.say(format!(
+            "{what}: action Do without `events` leaves out every change of the tables it matches, as in DM; write \
+             `events: [all]` if only statements are to be chosen by `sql-pattern`"
+        ));
+    }
+    if rule.action == "Do" && !rule.sql_pattern.is_empty() && !rule.events.is_empty() {
+        warnings.say(format!(
+            "{what}: action Do with `sql-pattern` leaves out every statement that matches none of the patterns"
+        ));
+    }
+    let dead: Vec<&str> = rule.events.iter().map(String::as_str).filter(|e| NEVER.contains(e)).collect();
+    if !dead.is_empty() {
+        warnings.say(format!("{what}: {} has no effect: nothing of the kind is migrated", dead.join(", ")));
+    }
+}
+
 /// DM drops an invalid filter and says so only in its log; what the user wanted left out would then be migrated.
 pub(super) fn reject_bad_filter(rule: &FilterRule) -> Result<(), CodedError> {
     let bad = |message: String| {
@@ -261,8 +292,8 @@ pub(super) fn reject_bad_filter(rule: &FilterRule) -> Result<(), CodedError> {
         }
     }
     for pattern in &rule.sql_pattern {
-        if let Err(err) = regex::Regex::new(&format!("(?i){pattern}")) {
-            return bad(err.to_string());
+        if let Err(reason) = regular_expression::compile(pattern, true, 1000) {
+            return bad(format!("`sql-pattern` `{pattern}`: {reason}"));
         }
     }
     Ok(())

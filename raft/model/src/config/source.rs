@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::fields::Fields;
-use super::rules::{read_filter, reject_bad_filter};
+use super::rules::{filter_traps, read_filter, reject_bad_filter};
 use super::warnings::Warnings;
 use super::{Endpoint, FilterRule, Parsed, passwords, yaml};
 use crate::codes;
@@ -184,8 +184,8 @@ fn decode(text: &str, key: Option<&SecretKey>, warnings: &mut Warnings) -> Resul
     for item in fields.list("filters")? {
         filters.push(read_filter(Fields::new(item, "filters")?, "")?);
     }
-    if !filters.is_empty() {
-        warnings.later("filters", "every event passes");
+    for filter in &filters {
+        filter_traps(filter, "filters", warnings);
     }
     let from = fields.map(ENDPOINT)?.unwrap_or_else(Fields::none);
     let config = SourceConfig {
@@ -306,9 +306,7 @@ mod tests {
         let security = source.from.security.unwrap();
         assert_eq!(security.ssl_ca_bytes.as_deref(), Some(&b"a"[..]));
         assert_eq!(security.ssl_key_bytes.unwrap().expose(), "c");
-        for name in
-            ["auto-fix-gtid", "charset", "enable-relay", "relay-dir", "purge", "checker", "filters", "enable"]
-        {
+        for name in ["auto-fix-gtid", "charset", "enable-relay", "relay-dir", "purge", "checker", "enable"] {
             let quoted = format!("`{name}");
             assert!(
                 parsed.warnings.iter().any(|one| one.starts_with(&quoted)),

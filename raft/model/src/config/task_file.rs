@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::fields::{Fields, did_you_mean};
 use super::rules::{
-    read_block_allow_list, read_expression_filter, read_filter, read_route, reject_bad_expression_filter,
-    reject_bad_filter, reject_bad_route,
+    filter_traps, read_block_allow_list, read_expression_filter, read_filter, read_route,
+    reject_bad_expression_filter, reject_bad_filter, reject_bad_route,
 };
 use super::source::SOURCE_ID_CHARS_MAX;
 use super::task::ENDPOINT;
@@ -284,7 +284,7 @@ pub(super) fn read(
     }
     for filter in filters.values() {
         reject_bad_filter(filter)?;
-        warnings.later(&format!("filters.{}", filter.name), "every event passes");
+        filter_traps(filter, &format!("filters.{}", filter.name), warnings);
     }
     for filter in expressions.values() {
         reject_bad_expression_filter(filter)?;

@@ -50,7 +50,7 @@ fn dms_example_is_read() {
     assert_eq!((subtask.dump.threads, subtask.load.pool_size, subtask.sync.worker_count), (8, 16, 16));
     assert!(!subtask.sync.batch_given && subtask.sync.batch == 100);
     assert_eq!(subtask.target.password.expose(), "s3cret");
-    assert!(parsed.warnings.iter().any(|one| one.starts_with("`filters.f1` has no effect before")));
+    assert!(!parsed.warnings.iter().any(|one| one.contains("filters.f1")));
     assert_eq!(config.subtask(&SourceId::new("x")).unwrap_err().code, 20031);
     for shown in [format!("{config:?}"), serde_json::to_string(config).unwrap(), config.masked_yaml()] {
         assert!(!shown.contains("s3cret"), "{shown}");
@@ -165,7 +165,6 @@ validators:
         "experimental.async",
         "target-database.max-allowed-packet",
         "routes.r",
-        "filters.f",
         "expression-filter.e",
         "mydumpers.d.where",
         "loaders.l.dir",

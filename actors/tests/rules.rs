@@ -1,0 +1,183 @@
+//! Filters, expression filters, routes and lists between real servers.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
+
+mod support;
+
+use std::time::Duration;
+
+use dmnode_actors::sync::{self, SyncSpec};
+use dmnode_actors::unit::{UnitContext, UnitResult};
+use dmnode_model::config::{SourceConfig, TaskConfig};
+use dmnode_model::{CodedError, Epoch, SourceId, TaskName, codes};
+use support::{Kind, Server};
+use tokio::task::JoinHandle;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A pair of servers, and how tasks between them are written.
+struct Rules {
+    source: Server,
+    target: Server,
+    /// Further lines of source.yaml.
+    source_lines: String,
+    /// Further lines of the only instance.
+    instance: String,
+    /// Further lines of task.yaml.
+    task: String,
+    epoch: u64,
+}
+
+struct Running {
+    handle: JoinHandle<UnitResult>,
+}
+
+impl Running {
+    async fn error(self) -> CodedError {
+        tokio::time::timeout(PATIENCE, self.handle).await.expect("ends").unwrap().expect_err("an error")
+    }
+}
+
+impl Rules {
+    async fn new(from: Kind, to: Kind) -> Self {
+        let (source, target) = tokio::join!(Server::start(from, &[]), Server::start(to, &[]));
+        let (source_lines, instance, task) = Default::default();
+        Self { source, target, source_lines, instance, task, epoch: 1 }
+    }
+
+    fn spec(&self, name: &str) -> SyncSpec {
+        let yaml = format!(
+            "source-id: s1\nfrom: {{host: 127.0.0.1, port: {}, user: root, password: ''}}\n{}\n",
+            self.source.port, self.source_lines
+        );
+        let source = SourceConfig::from_yaml(&yaml, None).unwrap_or_else(|err| panic!("{err}\n{yaml}")).value;
+        let yaml = format!(
+            "name: {name}\ntask-mode: incremental\ntarget-database: {{host: 127.0.0.1, port: {}, user: root, password: ''}}\n\
+             mysql-instances:\n  - source-id: s1\n    meta: {{binlog-name: bin.000001, binlog-pos: 4}}\n    \
+             syncer-config-name: g\n{}\nsyncers: {{g: {{worker-count: 2}}}}\n{}\n",
+            self.target.port, self.instance, self.task
+        );
+        let task = TaskConfig::from_yaml(&yaml, None).unwrap_or_else(|err| panic!("{err}\n{yaml}")).value;
+        let mut subtask = task.subtask(&SourceId::new("s1")).unwrap();
+        subtask.merge_source(&source);
+        SyncSpec { source, subtask, until: None }
+    }
+
+    fn start(&mut self, name: &str) -> Running {
+        self.epoch += 1;
+        let ctx = UnitContext::detached(TaskName::new(name), SourceId::new("s1"), Epoch(self.epoch));
+        let handle = tokio::spawn(sync::run(ctx, self.spec(name)));
+        Running { handle }
+    }
+
+    /// Waits until the target has a row that was written last, and the unit still runs.
+    async fn caught_up(&self, running: &mut Running) {
+        let mut conn = self.source.connect().await;
+        conn.execute("CREATE DATABASE IF NOT EXISTS mark").await.unwrap();
+        conn.execute("CREATE TABLE IF NOT EXISTS mark.mark (id INT PRIMARY KEY AUTO_INCREMENT)")
+            .await
+            .unwrap();
+        let id = conn.execute("INSERT INTO mark.mark VALUES ()").await.unwrap().last_insert_id;
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let mut target = self.target.connect().await;
+        loop {
+            if let Ok(rows) = target.query(format!("SELECT 1 FROM mark.mark WHERE id = {id}")).await
+                && rows.len() == 1
+            {
+                return;
+            }
+            if running.handle.is_finished() {
+                panic!("the unit ended: {:?}", (&mut running.handle).await);
+            }
+            assert!(tokio::time::Instant::now() < deadline, "not caught up");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Rows of the target, columns joined by a bar.
+    async fn rows(&self, sql: &str) -> Vec<String> {
+        let rows = self.target.query(sql).await;
+        let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "NULL".into());
+        rows.iter().map(|row| row.iter().map(text).collect::<Vec<_>>().join("|")).collect()
+    }
+}
+
+async fn event_filters(from: Kind, to: Kind) {
+    let mut rig = Rules::new(from, to).await;
+    rig.source_lines = "filters:\n\
+        - {schema-pattern: 'app*', table-pattern: keep_*, events: [truncate table, drop table], action: Ignore}\n"
+        .into();
+    rig.instance = "    filter-rules: [no_delete, ddl, text, only, stop]\n    block-allow-list: b\n".into();
+    rig.task = "block-allow-list: {b: {do-dbs: [app, mark]}}\n\
+        filters:\n\
+        \x20 no_delete: {schema-pattern: app, table-pattern: 'log_?', events: [delete], action: Ignore}\n\
+        \x20 ddl: {schema-pattern: app, table-pattern: d, events: [drop column, value range decrease, rename index], action: Ignore}\n\
+        \x20 text: {schema-pattern: '*', sql-pattern: ['^\\s*alter\\s+table\\s+\\S+\\s+add\\s+column\\s+secret_'], action: Ignore}\n\
+        \x20 only: {schema-pattern: app, table-pattern: ins, events: [create table, insert], action: Do}\n\
+        \x20 stop: {schema-pattern: app, table-pattern: holy, events: [update, truncate table], action: Error}\n"
+        .into();
+    rig.source
+        .execute(&[
+            "CREATE DATABASE app",
+            "USE app",
+            "CREATE TABLE log_1 (id INT PRIMARY KEY, v INT)",
+            "INSERT INTO log_1 VALUES (1, 1), (2, 2)",
+            "DELETE FROM log_1",
+            "INSERT INTO log_1 VALUES (3, 3)",
+            "UPDATE log_1 SET v = 4",
+            "CREATE TABLE d (id INT PRIMARY KEY, gone INT, n INT, KEY k (n))",
+            "INSERT INTO d VALUES (1, 2, 3)",
+            // Of two operations one goes on.
+            "ALTER TABLE d ADD COLUMN x INT DEFAULT 9, RENAME INDEX k TO kk",
+            "ALTER TABLE d ADD COLUMN secret_1 INT",
+            "ALTER TABLE d DROP COLUMN secret_1",
+            "INSERT INTO d VALUES (2, 3, 4, 5)",
+            "CREATE TABLE ins (id INT PRIMARY KEY, v INT)",
+            "INSERT INTO ins VALUES (1, 1), (2, 2)",
+            "UPDATE ins SET v = 7",
+            "DELETE FROM ins WHERE id = 1",
+            "TRUNCATE TABLE ins",
+            "CREATE TABLE keep_1 (id INT PRIMARY KEY)",
+            "INSERT INTO keep_1 VALUES (1)",
+            "TRUNCATE TABLE keep_1",
+            "INSERT INTO keep_1 VALUES (2)",
+            "CREATE TABLE plain (id INT PRIMARY KEY)",
+            "DROP TABLE keep_1, plain",
+            "CREATE TABLE holy (id INT PRIMARY KEY, v INT)",
+            "INSERT INTO holy VALUES (1, 1)",
+        ])
+        .await;
+    let mut running = rig.start("f");
+    rig.caught_up(&mut running).await;
+    assert_eq!(rig.rows("SELECT * FROM app.log_1 ORDER BY id").await, ["1|1", "2|2", "3|4"]);
+    assert_eq!(rig.rows("SELECT * FROM app.ins ORDER BY id").await, ["1|1", "2|2"]);
+    assert_eq!(rig.rows("SELECT * FROM app.keep_1 ORDER BY id").await, ["1", "2"]);
+    assert_eq!(rig.rows("SELECT id, gone, n, x FROM app.d ORDER BY id").await, ["1|2|3|9", "2|3|4|5"]);
+    let columns = "SELECT GROUP_CONCAT(CONCAT(column_name, ' ', data_type) ORDER BY ordinal_position) \
+                   FROM information_schema.columns WHERE table_schema = 'app' AND table_name = 'd'";
+    assert_eq!(rig.rows(columns).await, ["id int,gone int,n int,x int"]);
+    let index =
+        "SELECT COUNT(*) FROM information_schema.statistics WHERE table_schema = 'app' AND index_name = 'k'";
+    assert_eq!(rig.rows(index).await, ["1"]);
+    let tables =
+        "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'app' AND table_name = 'plain'";
+    assert_eq!(rig.rows(tables).await, ["0"]);
+
+    // An error names the rule, and nothing of the event is applied.
+    rig.source.execute(&["UPDATE app.holy SET v = 2"]).await;
+    let error = running.error().await;
+    assert_eq!(error.code, codes::SYNCER_UNIT_BINLOG_EVENT_FILTER);
+    assert!(error.to_string().contains("filters.stop"), "{error}");
+    assert!(error.to_string().contains("bin.0000"), "{error}");
+    assert_eq!(rig.rows("SELECT v FROM app.holy").await, ["1"]);
+}
+
+#[tokio::test]
+async fn event_filters_leave_out_what_they_name_mysql() {
+    event_filters(Kind::Mysql, Kind::Mariadb).await;
+}
+
+#[tokio::test]
+async fn event_filters_leave_out_what_they_name_mariadb() {
+    event_filters(Kind::Mariadb, Kind::Mysql).await;
+}
