@@ -7,6 +7,7 @@
 //! skips the union of the applied sets: nothing is lost, nothing is applied twice.
 
 mod applied;
+pub(crate) mod meta;
 mod take_over;
 mod window;
 

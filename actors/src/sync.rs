@@ -29,6 +29,7 @@ mod scheduler;
 mod scope;
 mod single;
 mod start;
+pub(crate) mod start_time;
 mod statement;
 mod stream;
 mod stream_ddl;
@@ -67,8 +68,8 @@ use stream::{Halt, Open, Stream};
 use tables::{Tables, logs_foreign_key_actions};
 
 use crate::load::ChunkFilter;
-use crate::progress::{ApplierBook, ProgressStore, ProgressUpdate, TargetSpec, Watermark, Window};
-use crate::target::{ApplyError, NoRows};
+use crate::progress::{ApplierBook, ProgressStore, TargetSpec, Watermark, Window};
+use crate::target::ApplyError;
 use crate::unit::{UnitContext, UnitDone, UnitResult};
 
 /// Most appliers; more than this only costs connections.
@@ -176,19 +177,12 @@ async fn prepare(
             .await?;
     conn.close().await;
 
-    let fresh = taken.watermark.is_none();
-    let (number, location) = match taken.watermark {
-        Some(watermark) => (watermark.number, watermark.location),
-        None => (1, start::location(spec, filter.as_ref(), &mut source, &info).await?),
-    };
-    let location =
-        start::complete(location, &spec.source.from, &mut source, &info, spec.source.enable_gtid).await;
+    let mut before =
+        start::Before { ctx, spec, store: &store, copied: filter.as_ref(), source: &mut source, info: &info };
     let mut appliers = taken.appliers;
-    if fresh && let Some(first) = appliers.first_mut() {
-        // Where a task begins must not depend on when it is asked: "where the source is now" is decided once.
-        let start = ProgressUpdate::watermark(&Watermark { number, location: location.clone() });
-        first.apply(&start, &mut NoRows).await?;
-    }
+    let begun =
+        Box::pin(start::begin(&mut before, taken.watermark, taken.applied, appliers.first_mut())).await?;
+    let (number, location) = (begun.number, begun.location);
     tracing::info!(
         task = %subtask.task, source = %subtask.source_id, epoch = ctx.epoch.0, generation = ctx.generation,
         location = %change::describe_location(&location), appliers = count, "replication starts"
@@ -197,7 +191,7 @@ async fn prepare(
     let filter = filter.filter(|filter| !filter.is_passed(&location));
     let reader = Reader::open(&spec.source.from, info.clone(), &location, spec.source.enable_gtid).await?;
 
-    let window = Window::new(Watermark { number, location }, taken.applied);
+    let window = Window::new(Watermark { number, location }, begun.applied);
     let books: Vec<ApplierBook> = (0..count).map(|index| ApplierBook::new(index, &window)).collect();
     let shared = Arc::new(Shared::new(window, count, ctx.heartbeat.clone()));
     let target = store.server().clone();

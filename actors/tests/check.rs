@@ -290,6 +290,18 @@ async fn start_positions(rig: &Rig) {
     let mut plan = rig.plan("incremental", &format!("    meta: {{binlog-gtid: 'nonsense'}}\n{LIST}"));
     plan.source.enable_gtid = true;
     plan.fails_with(&[codes::CHECK_START_POSITION]).await;
+
+    let start_time = async |mode: &str, text: &str| {
+        let plan = rig.plan(mode, LIST);
+        let options = CheckOptions { start_time: Some(text.into()), ..CheckOptions::default() };
+        check_task(&[(plan.source, plan.subtask)], &options).await
+    };
+    let report = start_time("incremental", "2099-01-01 00:00:00").await;
+    assert!(!report.passed && report.text.contains("code=20057"), "{}", report.text);
+    let report = start_time("incremental", "2001-01-01T00:00:00").await;
+    assert!(report.passed && report.text.contains("before the first binlog"), "{}", report.text);
+    let report = start_time("all", "2001-01-01 00:00:00").await;
+    assert!(!report.passed && report.text.contains("code=60801"), "{}", report.text);
 }
 
 async fn bad_input(from: Kind, to: Kind) {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dmnode_actors::supervision::{DesiredStage, DesiredSubtask, NodeSupervisorHandle, OwnedSource};
-use dmnode_model::config::{SourceConfig, TaskConfig};
+use dmnode_model::config::{SourceConfig, StartTime, TaskConfig};
 use dmnode_model::error::CodedError;
 use dmnode_model::ids::{Epoch, NodeId, SourceId, TaskName};
 use dmnode_model::secret::SecretKey;
@@ -118,7 +118,8 @@ fn owned_sources(state: &State, node: NodeId, key: Option<&SecretKey>) -> (Vec<O
             match config {
                 Ok(mut config) => {
                     config.merge_source(&source);
-                    config.start_time.clone_from(&subtask.start_time);
+                    config.start_time =
+                        subtask.start_time.clone().map(|text| StartTime { text, request: subtask.started });
                     let stage = match subtask.stage {
                         dmnode_raft::DesiredStage::Running => DesiredStage::Running,
                         dmnode_raft::DesiredStage::Paused => DesiredStage::Paused,

@@ -4,8 +4,8 @@ use bincode::Options;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The only version so far. A newer node's bytes are refused, not misread.
-pub(crate) const VERSION: u8 = 1;
+/// Raised with every change of what is stored or sent. Bytes of another version are refused, not misread.
+pub(crate) const VERSION: u8 = 2;
 /// Nothing larger is decoded, whatever the bytes claim.
 pub(crate) const LIMIT: u64 = 256 * 1024 * 1024;
 
@@ -14,7 +14,9 @@ pub(crate) const LIMIT: u64 = 256 * 1024 * 1024;
 pub(crate) enum CodecError {
     #[error("empty")]
     Empty,
-    #[error("format version {0} is unknown to this program (it knows {VERSION}): upgrade this node")]
+    #[error(
+        "format version {0} is unknown to this program (it knows {VERSION}): all nodes and the data directory must be of one version"
+    )]
     Version(u8),
     #[error("{0}")]
     Malformed(String),

@@ -68,6 +68,8 @@ pub struct SubtaskEntry {
     pub run_token: u64,
     /// `--start-time` of the start.
     pub start_time: Option<String>,
+    /// Log index of the start: which one it was.
+    pub started: u64,
 }
 
 /// The stage an operator wants a subtask in.

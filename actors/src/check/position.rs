@@ -9,6 +9,7 @@ use rand::Rng;
 use super::connect::{failed, limited};
 use super::{CheckOptions, Item, Source, Target};
 use crate::progress::{table_name, text_literal};
+use crate::sync::start_time;
 
 /// An idle source has nothing to send; a start that does not exist is refused at once.
 const FIRST_EVENT_LIMIT: Duration = Duration::from_secs(15);
@@ -52,10 +53,13 @@ async fn read_recorded(source: &Source<'_>, target: &mut Target) -> Option<Start
 }
 
 /// Reads from the start of an incremental task, or from where the task stood.
-pub(super) async fn check(source: &Source<'_>, start: Start, options: &CheckOptions) -> Option<Item> {
+pub(super) async fn check(source: &mut Source<'_>, start: Start, options: &CheckOptions) -> Option<Item> {
     let item =
         Item::new("meta position check", "check whether meta position is valid for db").at(&source.address());
-    let start = match wanted_start(source, start, options) {
+    if let Some(text) = &options.start_time {
+        return Some(check_start_time(source, &start, text, item).await);
+    }
+    let start = match wanted_start(source, start) {
         Ok(start) => start?,
         Err(err) => return Some(item.fail(err)),
     };
@@ -87,12 +91,26 @@ pub(super) async fn check(source: &Source<'_>, start: Start, options: &CheckOpti
     })
 }
 
+/// A start time comes before everything else that says where to start.
+async fn check_start_time(source: &mut Source<'_>, recorded: &Start, text: &str, item: Item) -> Item {
+    if source.subtask.mode.has_full_copy() && recorded.file.is_none() {
+        return item.fail(start_time::with_copy(text).object(&source.subtask.task));
+    }
+    match start_time::find(&source.config.from, &mut source.connection, &source.info, text).await {
+        Ok(found) if found.too_early => item.warn(
+            format!(
+                "start-time {text} is before the first binlog that source {} still has; the task would begin with that: {}",
+                source.config.source_id, found.location.position
+            ),
+            "make sure that the target has everything from before that position",
+        ),
+        Ok(_) => item,
+        Err(error) => item.fail(error),
+    }
+}
+
 /// None when the stream starts where the copy or the source stands now.
-fn wanted_start(
-    source: &Source<'_>,
-    recorded: Start,
-    options: &CheckOptions,
-) -> Result<Option<BinlogStart>, CodedError> {
+fn wanted_start(source: &Source<'_>, recorded: Start) -> Result<Option<BinlogStart>, CodedError> {
     let by_gtid = source.config.enable_gtid;
     let flavor = source.info.flavor;
     if let Some((file, pos)) = recorded.file {
@@ -101,7 +119,7 @@ fn wanted_start(
             None => BinlogStart::Position(BinlogPosition::new(file, pos)),
         }));
     }
-    if source.subtask.mode.has_full_copy() || options.start_time.is_some() {
+    if source.subtask.mode.has_full_copy() {
         return Ok(None);
     }
     let Some(meta) = &source.subtask.meta else { return Ok(None) };

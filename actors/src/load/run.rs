@@ -109,6 +109,9 @@ impl Copy {
         if let Some(watermark) = store.read_watermark().await? {
             return complete(&chunks.read(&mut target, flavor).await?, &watermark.location, &counters);
         }
+        if let Some(start) = &subtask.start_time {
+            return Err(crate::sync::start_time::with_copy(&start.text).object(&ctx.task).into());
+        }
         let count = subtask.dump.threads.min(subtask.load.pool_size).max(1);
         let workers = u32::try_from(count).unwrap_or(u32::MAX);
         let taken = store.take_over(workers).await?;

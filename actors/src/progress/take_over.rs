@@ -218,6 +218,7 @@ impl ProgressStore {
                 )
             })?;
         }
+        super::meta::check_version(&mut conn, &spec.meta_schema, &spec.task).await?;
         let shared = TargetShared {
             endpoint,
             session,
@@ -507,5 +508,6 @@ fn create_tables(spec: &TargetSpec) -> Vec<String> {
              UNIQUE KEY uk_id_schema_table (id, cp_schema, cp_table))",
             table("syncer_checkpoint")
         ),
+        super::meta::Facts::create_sql(&spec.meta_schema, &spec.task),
     ]
 }

@@ -1,4 +1,5 @@
-//! Where the stream begins when there is no progress yet.
+//! Where the stream begins: where the task stood; else where the copy, the task's `meta` or the source says. A
+//! `--start-time` comes before all of them, once.
 
 use std::time::Duration;
 
@@ -9,15 +10,101 @@ use dmnode_mysql::{
     BinlogError, BinlogReader, BinlogStart, Connection, EventBody, ServerInfo, current_location,
 };
 
-use super::SyncSpec;
+use super::{SyncSpec, start_time};
 use crate::load::ChunkFilter;
-use crate::progress::text_literal;
+use crate::progress::meta::{Facts, START, Statements};
+use crate::progress::{AppliedSet, ProgressStore, ProgressUpdate, Watermark, text_literal};
+use crate::target::{ApplierConnection, ApplyError};
+use crate::unit::UnitContext;
 
 /// Looking through one binlog file for the GTID set of a position in it may take so long.
 const SCAN_LIMIT: Duration = Duration::from_secs(60);
 
+/// Where a generation begins.
+pub struct Begun {
+    /// Number of the watermark.
+    pub number: u64,
+    /// Everything before is applied, or not wanted.
+    pub location: Location,
+    /// What is applied beyond it.
+    pub applied: AppliedSet,
+}
+
+/// What a generation begins with.
+pub struct Before<'a> {
+    pub ctx: &'a UnitContext,
+    pub spec: &'a SyncSpec,
+    pub store: &'a ProgressStore,
+    pub copied: Option<&'a ChunkFilter>,
+    pub source: &'a mut Connection,
+    pub info: &'a ServerInfo,
+}
+
+/// Decides where this generation begins. A decision that is new is written down before the first event is read.
+pub async fn begin(
+    before: &mut Before<'_>,
+    watermark: Option<Watermark>,
+    applied: AppliedSet,
+    first: Option<&mut ApplierConnection>,
+) -> Result<Begun, ApplyError> {
+    let spec = before.spec;
+    let facts = Facts::new(&spec.subtask.meta_schema, &spec.subtask.task, &spec.subtask.source_id);
+    let mut number = watermark.as_ref().map_or(1, |watermark| watermark.number);
+    let mut applied = applied;
+    let mut writes = None;
+    let mut location = match watermark {
+        Some(watermark) => watermark.location,
+        None => {
+            writes = Some(Vec::new());
+            Location::default()
+        }
+    };
+    if let Some((found, id)) = start_time(before, &facts).await? {
+        // The watermark may go back: what orders watermarks is their number.
+        number += 1;
+        location = found;
+        applied = AppliedSet::default();
+        writes = Some(vec![facts.put_sql(START, &id)]);
+    } else if writes.is_some() {
+        location = self::location(spec, before.copied, before.source, before.info).await?;
+    }
+    let by_gtid = spec.source.enable_gtid;
+    let location = complete(location, &spec.source.from, before.source, before.info, by_gtid).await;
+    if let (Some(writes), Some(first)) = (writes, first) {
+        // Where a task begins must not depend on when it is asked: "where the source is now" is decided once.
+        let start = ProgressUpdate::watermark(&Watermark { number, location: location.clone() });
+        first.apply(&start, &mut Statements(writes)).await?;
+    }
+    Ok(Begun { number, location, applied })
+}
+
+/// The place of `--start-time` and the name of the start, unless that start was carried out before.
+async fn start_time(
+    before: &mut Before<'_>,
+    facts: &Facts,
+) -> Result<Option<(Location, String)>, ApplyError> {
+    let Some(start) = &before.spec.subtask.start_time else { return Ok(None) };
+    let id = format!("{}/{}/{}", before.ctx.cluster_id, start.request, start.text);
+    let mut conn = before.store.connect().await?;
+    let done = facts.get(&mut conn, START).await?;
+    conn.close().await;
+    if done.as_ref() == Some(&id) {
+        return Ok(None);
+    }
+    let endpoint = &before.spec.source.from;
+    let search = start_time::find(endpoint, before.source, before.info, &start.text);
+    let found = before.ctx.heartbeat.while_pending(start_time::SEARCH_LIMIT, search).await?;
+    if found.too_early {
+        tracing::warn!(
+            task = %before.ctx.task, source = %before.ctx.source, start_time = %start.text,
+            "the start time is before the first binlog that the source still has; the task begins with that"
+        );
+    }
+    Ok(Some((found.location, id)))
+}
+
 /// The copy's smallest position, else the task's `meta`, else where the source is now.
-pub async fn location(
+async fn location(
     spec: &SyncSpec,
     copied: Option<&ChunkFilter>,
     source: &mut Connection,
@@ -38,10 +125,6 @@ pub async fn location(
             BinlogPosition { file: meta.binlog_name.clone(), pos: u64::from(meta.binlog_pos).max(4) };
         return Ok(Location { position, gtid_set });
     }
-    if spec.subtask.start_time.is_some() {
-        return Err(CodedError::new(codes::START_LOCATION, "starting at a time is not supported yet")
-            .remedy("give `meta` in task.yaml instead of --start-time"));
-    }
     current_location(source, info).await.map_err(|error| {
         CodedError::new(codes::NO_MASTER_STATUS, "the source's position is not known")
             .cause(error)
@@ -50,7 +133,7 @@ pub async fn location(
 }
 
 /// Adds the GTID set of a position where the source can tell it, so that the task can go on by GTID later.
-pub async fn complete(
+async fn complete(
     mut location: Location,
     endpoint: &Endpoint,
     source: &mut Connection,

@@ -21,6 +21,7 @@ use super::scheduler::{Place, Scheduler};
 use super::scope::Scope;
 use super::tables::{Known, Tables};
 use super::write_set::write_set;
+use crate::load::filter::reaches;
 use crate::load::{ChunkFilter, DdlCopied};
 use crate::progress::{TxnId, Window};
 use crate::target::ApplyError;
@@ -150,9 +151,11 @@ impl Stream {
 
     fn reached_until(&self) -> bool {
         !self.assembler.is_open()
-            && self.until.as_ref().is_some_and(|until| match (self.reader.read_set(), &until.gtid_set) {
-                (Some(read), Some(wanted)) if !wanted.is_empty() => read.contains_set(wanted),
-                _ => *self.reader.boundary() >= until.position,
+            && self.until.as_ref().is_some_and(|until| {
+                // An empty set says nothing about where the end is.
+                let by_gtid = until.gtid_set.as_ref().is_some_and(|set| !set.is_empty());
+                let gtid_set = self.reader.read_set().filter(|_| by_gtid).cloned();
+                reaches(&Location { position: self.reader.boundary().clone(), gtid_set }, until)
             })
     }
 

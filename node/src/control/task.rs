@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use dmnode_actors::check::CheckOptions;
 use dmnode_model::api::{OperateTaskRequest, StartTaskRequest, TaskOp};
 use dmnode_model::codes;
-use dmnode_model::config::TaskConfig;
+use dmnode_model::config::{StartInstant, TaskConfig};
 use dmnode_model::error::CodedError;
 use dmnode_model::ids::{SourceId, TaskName};
 use dmnode_model::status::{CommonWorkerResponse, OperateTaskResponse, StartTaskResponse};
@@ -318,20 +318,12 @@ fn failed(source: &SourceId, msg: &str) -> CommonWorkerResponse {
     }
 }
 
-/// DM's two forms of a start time; empty means none.
+/// The start time if it can be read; empty means none.
 pub(super) fn parse_start_time(text: &str) -> Result<Option<String>, String> {
     if text.is_empty() {
         return Ok(None);
     }
-    let is_valid = ["%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"]
-        .iter()
-        .any(|format| jiff::civil::DateTime::strptime(format, text).is_ok());
-    if is_valid {
-        return Ok(Some(text.to_owned()));
-    }
-    Err(format!(
-        "error while parse start-time, expected in the format like '2006-01-02 15:04:05' or '2006-01-02T15:04:05', got '{text}'"
-    ))
+    StartInstant::parse(text).map(|_| Some(text.to_owned()))
 }
 
 #[cfg(test)]
@@ -339,11 +331,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn start_times_have_two_forms() {
+    fn start_times_have_dms_forms() {
         assert_eq!(parse_start_time(""), Ok(None));
         assert_eq!(parse_start_time("2026-01-02 03:04:05"), Ok(Some("2026-01-02 03:04:05".to_owned())));
         assert!(parse_start_time("2026-01-02T03:04:05").is_ok());
-        for wrong in ["yesterday", "2026-13-02 03:04:05", "2026-01-02", "2026-01-02 03:04:05Z"] {
+        for wrong in ["yesterday", "2026-13-02 03:04:05", "2026-01-02"] {
             assert!(parse_start_time(wrong).is_err(), "{wrong}");
         }
     }

@@ -269,6 +269,8 @@ codes! {
     60706 DUPLICATE_REPLAY "DuplicateReplay" "sync-unit" Downstream High WaitForOperator "the target holds what comes after the task's start position: start from the right position, or pass it with `safe-mode` or `on-missing-row: repair`";
     60707 SAFE_MODE_KEYLESS "SafeModeKeyless" "sync-unit" Downstream High WaitForOperator "give the table a key, leave it out with the block-allow-list, or end safe mode";
     60708 DUPLICATE_KEY_DIFFERS "DuplicateKeyDiffers" "sync-unit" Downstream High WaitForOperator "give the target the unique keys that the source has, then resume-task";
+    60801 START_TIME_WITH_COPY "StartTimeWithCopy" "sync-unit" Internal Medium WaitForOperator "leave --start-time out, or use task-mode: incremental";
+    60802 META_NEWER "MetaNewer" "sync-unit" Downstream High WaitForOperator "upgrade this node, or start with --remove-meta";
     61001 NODE_REFUSED "NodeRefused" "cluster" Internal High WaitForOperator "the message names the possible reasons and the commands";
     61002 OUTCOME_UNKNOWN "OutcomeUnknown" "cluster" Internal Medium Retry "repeat the command under the same request id: it is applied once and the answer tells";
     61003 COMMAND_TOO_LARGE "CommandTooLarge" "cluster" Internal Medium WaitForOperator "make the configuration smaller";

@@ -9,6 +9,7 @@ mod node;
 mod passwords;
 mod rules;
 mod source;
+mod start_time;
 mod subtask;
 mod task;
 mod task_file;
@@ -24,6 +25,7 @@ pub use self::rules::{
     BlockAllowListConfig, ExpressionFilter, ExtractRule, FilterRule, RouteRule, TablePattern,
 };
 pub use self::source::{CheckerConfig, PurgeConfig, SOURCE_ID_CHARS_MAX, SourceConfig};
+pub use self::start_time::{StartInstant, StartTime};
 pub use self::subtask::SubtaskConfig;
 pub use self::task::{InstanceConfig, ShardMode, StartMeta, TaskConfig, TaskMode};
 pub use self::units::{

@@ -15,4 +15,5 @@ mod memory;
 mod pairs;
 mod selection;
 mod stages;
+mod starting;
 mod tidy;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{
     BlockAllowListConfig, DumpConfig, Endpoint, ExpressionFilter, FilterRule, LoadConfig, RouteRule,
-    ShardMode, SourceConfig, StartMeta, SyncConfig, TaskMode, ValidatorConfig,
+    ShardMode, SourceConfig, StartMeta, StartTime, SyncConfig, TaskMode, ValidatorConfig,
 };
 use crate::ids::{SourceId, TaskName};
 
@@ -24,7 +24,7 @@ pub struct SubtaskConfig {
     /// Where to start an incremental task that has no checkpoint.
     pub meta: Option<StartMeta>,
     /// `--start-time` of start-task; the caller sets it.
-    pub start_time: Option<String>,
+    pub start_time: Option<StartTime>,
     /// Routes.
     pub routes: Vec<RouteRule>,
     /// Tables it takes.

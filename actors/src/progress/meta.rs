@@ -1,0 +1,114 @@
+//! Small facts a task remembers in the target, by name: `<task>_dmnode_meta`.
+//!
+//! Facts that belong to a change of progress are written in the same target transaction.
+
+use async_trait::async_trait;
+use dmnode_model::codes;
+use dmnode_model::error::CodedError;
+use dmnode_model::ids::{SourceId, TaskName, quote_ident};
+use dmnode_mysql::{Connection, SqlError};
+
+use super::take_over::table_name;
+use super::text_literal;
+use crate::target::{ApplyBody, ApplyError, TargetTransaction, target_error};
+
+/// Version of the meta tables' layout that this program writes. 1 had no version row.
+pub(crate) const LAYOUT: u64 = 2;
+const VERSION: &str = "version";
+
+/// Which start (`start-task --start-time`) has been carried out.
+pub(crate) const START: &str = "start";
+
+/// The facts of one source in one task.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
+    table: String,
+    source: String,
+}
+
+impl Facts {
+    /// Those of this source.
+    pub fn new(meta_schema: &str, task: &TaskName, source: &SourceId) -> Self {
+        Self { table: table_name(meta_schema, task, "dmnode_meta"), source: text_literal(source.as_str()) }
+    }
+
+    /// The statement that makes the table.
+    pub fn create_sql(meta_schema: &str, task: &TaskName) -> String {
+        format!(
+            "CREATE TABLE IF NOT EXISTS {} (\
+             source_id VARCHAR(64) NOT NULL, name VARCHAR(64) NOT NULL, value LONGTEXT NOT NULL, \
+             updated_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6), \
+             PRIMARY KEY (source_id, name)) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin",
+            table_name(meta_schema, task, "dmnode_meta")
+        )
+    }
+
+    /// A fact, if it is known.
+    pub async fn get(&self, conn: &mut Connection, name: &str) -> Result<Option<String>, SqlError> {
+        let sql = format!(
+            "SELECT value FROM {} WHERE source_id = {} AND name = {}",
+            self.table,
+            self.source,
+            text_literal(name)
+        );
+        Ok(conn.query_one(sql).await?.and_then(|row| row.string(0)))
+    }
+
+    /// The statement that remembers a fact.
+    pub fn put_sql(&self, name: &str, value: &str) -> String {
+        format!(
+            "INSERT INTO {} (source_id, name, value) VALUES ({}, {}, {value}) ON DUPLICATE KEY UPDATE value = {value}",
+            self.table,
+            self.source,
+            text_literal(name),
+            value = text_literal(value)
+        )
+    }
+}
+
+/// Refuses tables of a newer program, and writes down the version of those that are as this program makes them.
+pub(super) async fn check_version(
+    conn: &mut Connection,
+    meta_schema: &str,
+    task: &TaskName,
+) -> Result<(), CodedError> {
+    let table = table_name(meta_schema, task, "dmnode_meta");
+    let error = |error: SqlError| target_error(&error).object(quote_ident(meta_schema));
+    let found = conn
+        .query_one(format!("SELECT value FROM {table} WHERE source_id = '' AND name = '{VERSION}'"))
+        .await
+        .map_err(error)?;
+    let version = match found.and_then(|row| row.string(0)) {
+        Some(text) => text.parse::<u64>().ok(),
+        None => {
+            conn.execute(format!(
+                "INSERT IGNORE INTO {table} (source_id, name, value) VALUES ('', '{VERSION}', '{LAYOUT}')"
+            ))
+            .await
+            .map_err(error)?;
+            Some(LAYOUT)
+        }
+    };
+    if version.is_some_and(|version| version <= LAYOUT) {
+        return Ok(());
+    }
+    Err(CodedError::new(
+        codes::META_NEWER,
+        format!("the task's meta tables in the target were written by a newer version (layout {}, this program knows {LAYOUT})",
+            version.map_or_else(|| "?".to_owned(), |version| version.to_string())),
+    )
+    .object(table))
+}
+
+/// Statements as the work of one target transaction.
+pub(crate) struct Statements(pub Vec<String>);
+
+#[async_trait]
+impl ApplyBody for Statements {
+    async fn run(&mut self, transaction: &mut TargetTransaction<'_>) -> Result<(), ApplyError> {
+        for sql in &self.0 {
+            transaction.execute(sql).await?;
+        }
+        Ok(())
+    }
+}
