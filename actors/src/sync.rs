@@ -45,6 +45,7 @@ use dmnode_model::Location;
 use dmnode_model::codes;
 use dmnode_model::config::{MissingRow, SourceConfig, SubtaskConfig};
 use dmnode_model::error::CodedError;
+use dmnode_model::policy::{self, Side};
 use dmnode_model::status::UnitType;
 use dmnode_mysql::{Connection, ServerInfo, SessionOptions};
 use tokio::sync::{Mutex, mpsc};
@@ -269,8 +270,9 @@ async fn connect_source(spec: &SyncSpec) -> Result<Connection, CodedError> {
 }
 
 fn source_error(spec: &SyncSpec, error: &dmnode_mysql::SqlError) -> CodedError {
-    let code = if error.is_connection_lost() { codes::SOURCE_CONNECTION } else { codes::DB_QUERY_FAILED };
+    let code = policy::code(Side::Source, error.fault()).unwrap_or(codes::DB_QUERY_FAILED);
     CodedError::new(code, "the source cannot be asked")
+        .scope(dmnode_model::Scope::Upstream)
         .object(format!("{}:{}", spec.source.from.host, spec.source.from.port))
         .cause(error)
 }

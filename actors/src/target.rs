@@ -6,21 +6,20 @@
 //! same compare-and-set: it waits for the old transaction and then tells whether it took effect.
 
 mod transaction;
-mod verdict;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dmnode_model::codes;
+use dmnode_model::codes::{self, Scope};
 use dmnode_model::error::CodedError;
+use dmnode_model::policy::{self, Fault, Side};
 use dmnode_mysql::{Connection, MultiError, SqlError};
 use tokio::time::Instant;
 
 use crate::progress::{ProgressUpdate, TargetShared};
 
 pub use transaction::TargetTransaction;
-pub use verdict::{Verdict, judge};
 
 /// How many times one transaction is tried again after deadlocks or lock time-outs.
 const CONFLICT_ATTEMPTS: u32 = 40;
@@ -67,6 +66,11 @@ impl ApplyError {
         self.sql().and_then(SqlError::code)
     }
 
+    /// The server does not want the statement, and would not want it again.
+    pub fn is_refusal(&self) -> bool {
+        self.sql().is_some_and(|error| error.fault() == Fault::Refused)
+    }
+
     fn sql(&self) -> Option<&SqlError> {
         match self {
             Self::Sql(error) => Some(error),
@@ -80,7 +84,7 @@ impl ApplyError {
     }
 
     fn is_conflict(&self) -> bool {
-        self.sql().is_some_and(|error| judge(error) == Verdict::Conflict)
+        self.sql().is_some_and(SqlError::is_transient_conflict)
     }
 
     /// As the error a unit returns.
@@ -106,18 +110,14 @@ impl ApplyError {
 
 /// A failed statement in the target as a coded error.
 pub fn target_error(error: &SqlError) -> CodedError {
-    match judge(error) {
-        Verdict::Lost => {
-            CodedError::new(codes::TARGET_CONNECTION, "the connection to the target was lost").cause(error)
-        }
-        Verdict::Conflict | Verdict::Later => {
-            CodedError::new(codes::TARGET_NOT_READY, "the target cannot do the work at the moment")
-                .cause(error)
-        }
-        Verdict::Refused => {
-            CodedError::new(codes::DB_EXECUTE_FAILED, "the target refused a statement").cause(error)
-        }
-    }
+    let what = match error.fault() {
+        Fault::ConnectionGone => "the connection to the target was lost",
+        Fault::Conflict => "other transactions in the target keep getting in the way",
+        Fault::Passing => "the target does not take statements at the moment",
+        Fault::Refused => "the target refused a statement",
+    };
+    let code = policy::code(Side::Target, error.fault()).unwrap_or(codes::DB_EXECUTE_FAILED);
+    CodedError::new(code, what).scope(Scope::Downstream).cause(error)
 }
 
 /// The work of one transaction. It may be run several times, each time in a new transaction.

@@ -107,6 +107,7 @@ pub fn render(answer: &Value) -> String {
                 below.push(format!("{name}: {msg}"));
             }
             below.extend(error_lines(&name, &subtask["result"]));
+            below.extend(what_next(text(subtask, "name"), subtask));
             below.extend(restarts(&name, subtask));
         }
     }
@@ -141,6 +142,25 @@ fn error_lines(name: &str, result: &Value) -> Vec<String> {
             lines
         })
         .collect()
+}
+
+/// Who acts next after an error: dmnode by itself, or the operator.
+fn what_next(task: &str, subtask: &Value) -> Option<String> {
+    let retry = &subtask["dmnode"]["retry"];
+    if retry.is_object() {
+        let failures = number(retry, "failures").unwrap_or_default();
+        let seconds = number(retry, "nextTryInSeconds").unwrap_or_default();
+        return Some(styled(
+            WARN,
+            &format!(
+                "    next: tried again by itself in {seconds} s, at {} (attempt {}); pause-task {task} stops that",
+                text(retry, "nextTry"),
+                failures + 1
+            ),
+        ));
+    }
+    let waits = text(subtask, "stage") == "Paused" && has_errors(&subtask["result"]);
+    waits.then(|| format!("    next: nothing happens by itself; correct the cause, then resume-task {task}"))
 }
 
 fn restarts(name: &str, subtask: &Value) -> Option<String> {
@@ -294,6 +314,23 @@ mod tests {
             assert!(shown.contains(part), "{part} in {shown}");
         }
         assert_eq!(render(&json!({"result": true, "sources": []})), "no tasks");
+    }
+
+    #[test]
+    fn an_error_says_who_acts_next() {
+        let shown = render(&answer(&[("s2", "Paused", error())]));
+        assert!(
+            shown.contains("next: nothing happens by itself; correct the cause, then resume-task test"),
+            "{shown}"
+        );
+        let mut retried = answer(&[("s2", "Resuming", error())]);
+        retried["sources"][0]["subTaskStatus"][0]["dmnode"] = json!({"retry": {"failures": "3", "nextTry": "2026-01-02 03:04:05 UTC", "nextTryInSeconds": "4"}});
+        let shown = render(&retried);
+        assert!(
+            shown.contains("tried again by itself in 4 s, at 2026-01-02 03:04:05 UTC (attempt 4); pause-task test stops that"),
+            "{shown}"
+        );
+        assert!(!render(&answer(&[("s1", "Paused", Value::Null)])).contains("next:"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use dmnode_model::policy::{self, Fault};
 use thiserror::Error;
 
 use crate::connection::ExecSummary;
@@ -49,15 +50,6 @@ impl fmt::Display for SqlError {
     }
 }
 
-/// Errors by which a server says that the connection is at its end, not the statement.
-const CONNECTION_ENDED: [u16; 9] = [
-    1053, // server shutdown in progress
-    1077, 1079, // normal shutdown
-    1152, 1153, 1158, 1159, 1160, 1161, // aborted connection, packet and network errors
-];
-/// More of them: killed (1927), client timed out (4031), access lost in between.
-const CONNECTION_ENDED_LATE: [u16; 3] = [1927, 3169, 4031];
-
 impl SqlError {
     /// An error of the given kind.
     pub fn new(kind: SqlErrorKind, message: impl Into<String>) -> Self {
@@ -92,20 +84,26 @@ impl SqlError {
         }
     }
 
-    /// True when the connection is gone and a new one may do better. What the last command did is then unknown.
-    pub fn is_connection_lost(&self) -> bool {
+    /// How it failed, by which everything that retries or gives up goes.
+    pub fn fault(&self) -> Fault {
         match self.kind {
-            SqlErrorKind::ConnectionLost | SqlErrorKind::Timeout | SqlErrorKind::Protocol => true,
-            SqlErrorKind::Server { code, .. } => {
-                CONNECTION_ENDED.contains(&code) || CONNECTION_ENDED_LATE.contains(&code)
+            SqlErrorKind::ConnectionLost | SqlErrorKind::Timeout | SqlErrorKind::Protocol => {
+                Fault::ConnectionGone
             }
-            SqlErrorKind::Configuration => false,
+            SqlErrorKind::Server { code, .. } => policy::fault(code, &self.message),
+            SqlErrorKind::Configuration => Fault::Refused,
         }
     }
 
-    /// True for a deadlock (1213, which rolled the transaction back) and a lock wait time-out (1205, which did not).
+    /// True when the connection is gone and a new one may do better. What the last command did is then unknown.
+    pub fn is_connection_lost(&self) -> bool {
+        self.fault() == Fault::ConnectionGone
+    }
+
+    /// True when the transaction met another one, as in a deadlock (1213, which rolled it back) or a lock wait time-out
+    /// (1205, which did not).
     pub fn is_transient_conflict(&self) -> bool {
-        matches!(self.code(), Some(1205 | 1213))
+        self.fault() == Fault::Conflict
     }
 }
 

@@ -479,7 +479,7 @@ fn is_transient(error: &ApplyError) -> bool {
 
 /// A refusal by the target, without the row's values in it.
 fn write_error(error: ApplyError, table: &JobTable) -> ApplyError {
-    let Some(code) = error.server_code() else { return error };
+    let Some(code) = error.server_code().filter(|_| error.is_refusal()) else { return error };
     let (own, what) = match code {
         1062 | 1586 => (codes::COPY_DUPLICATE, "rows of a chunk exist in the target already"),
         _ => (codes::COPY_ROWS_REFUSED, "the target did not take the rows of a chunk"),

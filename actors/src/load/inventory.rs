@@ -7,6 +7,7 @@ use dmnode_model::config::{SourceConfig, SubtaskConfig};
 use dmnode_model::error::CodedError;
 use dmnode_model::gtid::Flavor;
 use dmnode_model::ids::TableName;
+use dmnode_model::policy::{self, Side};
 use dmnode_mysql::{Connection, SqlError};
 use dmnode_schema::{BlockAllowList, Router};
 use sha2::{Digest, Sha256};
@@ -77,7 +78,12 @@ pub(super) struct Inventory {
 
 /// A failed read of the source.
 pub(super) fn source_error(error: &SqlError) -> CodedError {
-    CodedError::new(codes::COPY_SOURCE_READ, "the source cannot be read for the full copy").cause(error)
+    let code = match error.code() {
+        // What was listed a moment ago is gone: the copy begins anew with what there is.
+        Some(1049 | 1146) => codes::COPY_SNAPSHOT_UNSTABLE,
+        _ => policy::code(Side::Source, error.fault()).unwrap_or(codes::COPY_SOURCE_READ),
+    };
+    CodedError::new(code, "the source cannot be read for the full copy").cause(error)
 }
 
 /// Reads the inventory. `conn` speaks utf8mb4.

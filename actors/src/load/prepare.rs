@@ -6,6 +6,7 @@ use dmnode_model::config::DumpConfig;
 use dmnode_model::error::CodedError;
 use dmnode_model::gtid::Flavor;
 use dmnode_model::ids::{TableName, quote_ident};
+use dmnode_model::policy::Fault;
 use dmnode_mysql::{Connection, ServerInfo, TableInfo};
 use dmnode_schema::{SqlMode, Statement, rewrite_routed, translate, translate_collation};
 
@@ -68,7 +69,7 @@ pub(super) async fn fenced_ddl(applier: &mut ApplierConnection, sql: &str) -> Re
     let conn = applier.same_connection()?;
     match conn.execute(sql).await {
         Ok(_) => Ok(()),
-        Err(error) if error.is_connection_lost() || error.is_transient_conflict() => Err(error.into()),
+        Err(error) if error.fault() != Fault::Refused => Err(error.into()),
         Err(error) => {
             Err(CodedError::new(codes::COPY_DDL_REFUSED, "the target refused a statement of the full copy")
                 .statement(sql)

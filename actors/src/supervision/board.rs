@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use dmnode_model::ids::{Epoch, SourceId, TaskName};
 use dmnode_model::status::{
-    ProcessResult, RestartCounts, SourceStatus, SourceStatusEntry, Stage, SubTaskExtra, SubTaskStatus,
-    UnitType,
+    ProcessResult, RestartCounts, RetryStatus, SourceStatus, SourceStatusEntry, Stage, SubTaskExtra,
+    SubTaskStatus, UnitType,
 };
 use parking_lot::Mutex;
 
@@ -22,6 +23,7 @@ struct Shown {
     deaths: Deaths,
     last_cause: String,
     epoch: Epoch,
+    retry: Option<(Instant, u32)>,
 }
 
 /// One subtask.
@@ -66,6 +68,7 @@ impl SubtaskBoard {
             shown.last_cause = child.last_cause().to_owned();
         }
         shown.epoch = epoch;
+        shown.retry = child.retry();
     }
 
     fn status(&self, task: &TaskName) -> SubTaskStatus {
@@ -89,9 +92,20 @@ impl SubtaskBoard {
                 last_restart_cause: shown.last_cause.clone(),
                 copy: report.copy,
                 epoch: shown.epoch.0,
+                retry: shown.retry.map(|(until, failures)| retry_status(until, failures)),
             }),
             ..SubTaskStatus::default()
         }
+    }
+}
+
+fn retry_status(until: Instant, failures: u32) -> RetryStatus {
+    let wait = until.saturating_duration_since(Instant::now());
+    let at = jiff::Timestamp::now().checked_add(wait).unwrap_or(jiff::Timestamp::MAX);
+    RetryStatus {
+        failures: u64::from(failures),
+        next_try: at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        next_try_in_seconds: wait.as_secs_f64().ceil() as u64,
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use dmnode_model::codes::{self, Policy};
 use dmnode_model::error::CodedError;
+use dmnode_model::policy;
 use dmnode_model::status::Stage;
 
 use super::options::SupervisionLimits;
@@ -87,6 +88,8 @@ pub(super) struct Child {
     token: u64,
     /// Failures in a row without a healthy time between.
     failures: u32,
+    /// The code of the last failures and how many of them in a row had it.
+    equal: (u32, u32),
     deaths: Deaths,
     last_cause: String,
     error: Option<CodedError>,
@@ -101,6 +104,7 @@ impl Child {
             state: State::Paused { by_operator: true },
             token: 0,
             failures: 0,
+            equal: (0, 0),
             deaths,
             last_cause: String::new(),
             error: None,
@@ -145,6 +149,11 @@ impl Child {
         }
     }
 
+    /// Other limits, from now on.
+    pub fn set_limits(&mut self, limits: SupervisionLimits) {
+        self.limits = limits;
+    }
+
     /// The current generation ended.
     pub fn exited(&mut self, exit: Exit, jitter: f64, now: Instant) -> Vec<Effect> {
         let (because, healthy) = match &self.state {
@@ -157,7 +166,7 @@ impl Child {
             }
         };
         if healthy {
-            self.failures = 0;
+            self.recovered();
         }
         let failure = match (&exit, because) {
             (Exit::Panicked(cause), _) => {
@@ -199,7 +208,7 @@ impl Child {
             Wish::Run { token } if token != self.token => self.start(token, now),
             Wish::Run { token } => match failure {
                 Some(error) => {
-                    let retry = codes::policy(error.code) == Policy::Retry;
+                    let retry = self.retries(error.code);
                     self.error = Some(error);
                     if retry {
                         self.back_off(jitter, now);
@@ -228,7 +237,7 @@ impl Child {
                     (*beats, *beaten) = (beats_now, now);
                 }
                 if now.duration_since(*started) >= self.limits.healthy_after {
-                    self.failures = 0;
+                    (self.failures, self.equal) = (0, (0, 0));
                 }
                 if now.duration_since(*beaten) < limit {
                     return Vec::new();
@@ -287,6 +296,18 @@ impl Child {
         (self.error.as_ref().filter(|_| shown), by_operator)
     }
 
+    /// When the next attempt begins, and how many in a row have failed; none when nothing is tried again by itself.
+    pub fn retry(&self) -> Option<(Instant, u32)> {
+        match self.state {
+            State::BackingOff { until } => Some((until, self.failures)),
+            State::Running { .. }
+            | State::Cancelling { .. }
+            | State::Paused { .. }
+            | State::Finished
+            | State::Gone => None,
+        }
+    }
+
     /// Deaths so far.
     pub fn deaths(&self) -> Deaths {
         self.deaths
@@ -299,7 +320,7 @@ impl Child {
 
     fn start(&mut self, token: u64, now: Instant) -> Vec<Effect> {
         if token != self.token {
-            self.failures = 0;
+            self.recovered();
             self.error = None;
         }
         self.token = token;
@@ -310,6 +331,22 @@ impl Child {
     fn gone(&mut self) -> Vec<Effect> {
         self.state = State::Gone;
         vec![Effect::Forget]
+    }
+
+    fn recovered(&mut self) {
+        self.failures = 0;
+        self.equal = (0, 0);
+    }
+
+    /// Whether the child is started again by itself after a failure with this code.
+    fn retries(&mut self, code: u32) -> bool {
+        if self.equal.0 != code {
+            self.equal = (code, 0);
+        }
+        let before = self.equal.1;
+        self.equal.1 = before.saturating_add(1);
+        (self.limits.auto_resume || policy::is_handover(code))
+            && policy::decide(code, before) == Policy::Retry
     }
 
     fn back_off(&mut self, jitter: f64, now: Instant) {

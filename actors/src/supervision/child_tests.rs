@@ -1,3 +1,5 @@
+use dmnode_model::config::CheckerConfig;
+
 use super::*;
 
 const MS: Duration = Duration::from_millis(1);
@@ -40,7 +42,7 @@ fn a_panic_an_error_and_a_hang_end_the_same_way_and_are_counted_apart() {
     assert_eq!(child.tick(0, clock.at(60)), [Effect::Spawn], "the first restart is fast");
     assert!(child.last_cause().contains("boom"));
 
-    assert_eq!(child.exited(failed(codes::COPY_SOURCE_READ), 0.0, clock.at(100)), []);
+    assert_eq!(child.exited(failed(codes::SOURCE_CONNECTION), 0.0, clock.at(100)), []);
     assert_eq!(child.tick(0, clock.at(1099)), []);
     assert_eq!(child.tick(0, clock.at(1100)), [Effect::Spawn], "the second one after a second");
 
@@ -171,4 +173,86 @@ fn a_unit_that_stops_by_itself_does_not_stand_still() {
     assert_eq!(child.exited(Exit::Done(UnitDone::Cancelled), 0.0, clock.at(1)), []);
     assert_eq!(child.tick(0, clock.at(60)), [Effect::Spawn]);
     assert_eq!(child.deaths().errors, 1);
+}
+
+#[test]
+fn the_next_attempt_and_the_count_are_known_and_a_pause_ends_both() {
+    let (mut child, clock) = running(1);
+    assert_eq!(child.retry(), None);
+    child.exited(failed(codes::TARGET_CONNECTION), 0.0, clock.at(0));
+    assert_eq!(child.retry(), Some((clock.at(50), 1)));
+    assert_eq!(child.tick(0, clock.at(50)), [Effect::Spawn]);
+    assert_eq!(child.retry(), None, "it is at work");
+    child.exited(failed(codes::TARGET_NOT_READY), 0.0, clock.at(60));
+    assert_eq!(child.retry(), Some((clock.at(1060), 2)));
+    assert_eq!(child.result().0.unwrap().code, codes::TARGET_NOT_READY, "what it waits for is shown");
+    // The operator's pause wins: nothing starts by itself any more, however long it takes.
+    assert_eq!(child.wish(Wish::Pause, false, clock.at(70)), []);
+    assert_eq!((child.stage(), child.retry()), (Stage::Paused, None));
+    assert_eq!(child.tick(0, clock.at(1_000_000)), []);
+    assert_eq!(child.wish(Wish::Pause, true, clock.at(1_000_001)), []);
+    assert_eq!(child.wish(Wish::Run { token: 2 }, false, clock.at(1_000_002)), [Effect::Spawn]);
+}
+
+#[test]
+fn a_failure_while_the_pause_is_under_way_does_not_start_anything() {
+    let (mut child, clock) = running(1);
+    child.wish(Wish::Pause, false, clock.at(1));
+    assert_eq!(child.exited(failed(codes::TARGET_CONNECTION), 0.0, clock.at(2)), []);
+    assert_eq!((child.stage(), child.retry()), (Stage::Paused, None));
+    assert_eq!(child.tick(0, clock.at(1_000_000)), []);
+}
+
+#[test]
+fn without_auto_resume_only_handovers_start_again() {
+    let checker = CheckerConfig { check_enable: false, ..CheckerConfig::default() };
+    let limits = limits().with_checker(&checker);
+    for (code, stage) in [
+        (codes::TARGET_CONNECTION, Stage::Paused),
+        (codes::UNIT_PANICKED, Stage::Paused),
+        (codes::FENCED, Stage::Resuming),
+        (codes::UNIT_CANCELLED, Stage::Resuming),
+    ] {
+        let clock = Clock(Instant::now());
+        let (mut child, _) = Child::new(limits, Wish::Run { token: 1 }, Deaths::default(), clock.at(0));
+        child.exited(failed(code), 0.0, clock.at(1));
+        assert_eq!(child.stage(), stage, "{code}");
+    }
+}
+
+#[test]
+fn a_defect_that_always_comes_back_stops_and_a_lost_server_never_does() {
+    for (code, stops) in [(codes::UNIT_PANICKED, true), (codes::TARGET_CONNECTION, false)] {
+        let (mut child, clock) = running(1);
+        let mut now = 0;
+        let mut attempts = 0;
+        while attempts < 100 && child.stage() != Stage::Paused {
+            attempts += 1;
+            child.exited(failed(code), 0.0, clock.at(now));
+            now += 61_000;
+            child.tick(0, clock.at(now));
+        }
+        let expected = if stops { policy::DEFECT_ATTEMPTS_MAX + 1 } else { 100 };
+        assert_eq!(attempts, expected, "{code}");
+    }
+}
+
+#[test]
+fn the_sources_checker_sets_the_back_off() {
+    let checker = CheckerConfig {
+        backoff_rollback: Some(Duration::from_secs(7)),
+        backoff_max: Some(Duration::from_secs(20)),
+        backoff_min: Some(Duration::from_secs(2)),
+        backoff_jitter: false,
+        backoff_factor: Some(3.0),
+        ..CheckerConfig::default()
+    };
+    let limits = SupervisionLimits::default().with_checker(&checker);
+    let waits: Vec<u64> = (0..5).map(|failures| limits.back_off(failures, 1.0).as_secs()).collect();
+    assert_eq!(waits, [2, 2, 6, 18, 20]);
+    assert_eq!(limits.healthy_after, Duration::from_secs(7));
+    assert_eq!(
+        SupervisionLimits::default().with_checker(&CheckerConfig::default()),
+        SupervisionLimits::default()
+    );
 }

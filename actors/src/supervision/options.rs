@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use dmnode_model::config::CheckerConfig;
+
 /// Who this node is, and the limits of its supervision.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SupervisorOptions {
@@ -24,8 +26,14 @@ pub struct SupervisionLimits {
     pub check_interval: Duration,
     /// Wait before the first restart after a healthy time.
     pub first_restart: Duration,
-    /// Wait before the second restart; doubles from there.
+    /// Wait before the second restart; grows from there.
     pub back_off_base: Duration,
+    /// By what it grows with each restart.
+    pub back_off_factor: f64,
+    /// Chance shortens each wait by up to a quarter, so that many tasks do not come back in one moment.
+    pub jitter: bool,
+    /// Failures that pass are retried by themselves.
+    pub auto_resume: bool,
     /// Longest wait before a restart.
     pub back_off_cap: Duration,
     /// After this time without a failure the back-off begins anew.
@@ -44,6 +52,9 @@ impl Default for SupervisionLimits {
             check_interval: Duration::from_millis(100),
             first_restart: Duration::from_millis(50),
             back_off_base: Duration::from_secs(1),
+            back_off_factor: 2.0,
+            jitter: true,
+            auto_resume: true,
             back_off_cap: Duration::from_secs(60),
             healthy_after: Duration::from_secs(300),
             ping_interval: Duration::from_secs(1),
@@ -53,14 +64,36 @@ impl Default for SupervisionLimits {
 }
 
 impl SupervisionLimits {
+    /// The limits of a source whose `checker` says otherwise in some points.
+    pub(super) fn with_checker(mut self, checker: &CheckerConfig) -> Self {
+        self.auto_resume = checker.check_enable;
+        self.jitter = checker.backoff_jitter;
+        if let Some(factor) = checker.backoff_factor {
+            self.back_off_factor = factor;
+        }
+        if let Some(min) = checker.backoff_min {
+            (self.first_restart, self.back_off_base) = (min, min);
+        }
+        if let Some(max) = checker.backoff_max {
+            self.back_off_cap = max;
+        }
+        if let Some(rollback) = checker.backoff_rollback {
+            self.healthy_after = rollback;
+        }
+        self
+    }
+
     /// The wait after the `failures`-th failure in a row (from 0); `jitter` in 0..1 takes up to a quarter off.
     pub(super) fn back_off(&self, failures: u32, jitter: f64) -> Duration {
         let full = match failures.checked_sub(1) {
             None => self.first_restart,
-            Some(doublings) => {
-                self.back_off_base.saturating_mul(1_u32.checked_shl(doublings.min(20)).unwrap_or(u32::MAX))
+            Some(steps) => {
+                let growth = self.back_off_factor.max(1.0).powi(i32::try_from(steps.min(64)).unwrap_or(64));
+                let seconds = self.back_off_base.as_secs_f64() * growth;
+                Duration::try_from_secs_f64(seconds).unwrap_or(self.back_off_cap)
             }
         };
-        full.min(self.back_off_cap).mul_f64(1.0 - 0.25 * jitter.clamp(0.0, 1.0))
+        let jitter = if self.jitter { jitter.clamp(0.0, 1.0) } else { 0.0 };
+        full.min(self.back_off_cap).mul_f64(1.0 - 0.25 * jitter)
     }
 }

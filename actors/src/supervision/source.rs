@@ -109,13 +109,18 @@ impl SourceSupervisor {
             DesiredStage::Running => Wish::Run { token: subtask.run_token },
             DesiredStage::Paused => Wish::Pause,
         };
+        let limits = match &self.source {
+            Some(source) => self.options.limits.with_checker(&source.checker),
+            None => self.options.limits,
+        };
         if let Some(supervised) = self.children.get_mut(&task) {
             supervised.config = Arc::new(subtask.config.clone());
+            supervised.child.set_limits(limits);
             self.wish(&task, wish, moved, now, ctx);
             return;
         }
         let board = self.board.subtask(&task);
-        let (child, effects) = Child::new(self.options.limits, wish, board.deaths(), now);
+        let (child, effects) = Child::new(limits, wish, board.deaths(), now);
         let config = Arc::new(subtask.config.clone());
         self.children.insert(task.clone(), Supervised { child, config, board, running: None });
         self.perform(&task, effects, ctx);

@@ -184,7 +184,7 @@ impl Rig {
 async fn a_panic_an_error_and_a_hang_are_healed_and_siblings_do_not_notice() {
     let rig = Rig::new();
     rig.until_all_run(3).await;
-    for (starts, deed) in [(4, Deed::Panic), (5, Deed::Error(codes::COPY_SOURCE_READ)), (6, Deed::Hang)] {
+    for (starts, deed) in [(4, Deed::Panic), (5, Deed::Error(codes::SOURCE_CONNECTION)), (6, Deed::Hang)] {
         rig.deed("s1", "a", deed);
         rig.until_all_run(starts).await;
     }

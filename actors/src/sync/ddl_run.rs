@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use dmnode_model::codes;
 use dmnode_model::error::CodedError;
 use dmnode_model::ids::{SourceId, TaskName, quote_ident};
+use dmnode_model::policy::Fault;
 use sha2::{Digest, Sha256};
 
 use super::applier::{Applier, Statement};
@@ -164,6 +165,11 @@ impl DdlLog {
                     attempt += 1;
                     // The session carries the source's settings, under which definitions may be shown otherwise.
                     applier.conn.discard();
+                }
+                // Whether it happened is not certain, or it may be taken later: the intent stays open for the next attempt.
+                Err(ApplyError::Sql(error)) if error.fault() != Fault::Refused => {
+                    applier.conn.discard();
+                    return Err(ApplyError::Sql(error));
                 }
                 Err(ApplyError::Sql(error)) => {
                     // It certainly did not happen: whatever is changed by hand from here on says nothing about it.

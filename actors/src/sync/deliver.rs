@@ -5,12 +5,13 @@ use std::sync::atomic::Ordering;
 
 use dmnode_model::codes;
 use dmnode_model::error::CodedError;
+use dmnode_model::policy::Fault;
 use dmnode_mysql::{ExecSummary, SqlError};
 
 use super::conflict::key_columns;
 use super::statement::{Expect, Packet, Planned, Verb};
 use super::table::Table;
-use crate::target::{ApplyError, TargetTransaction, Verdict, judge};
+use crate::target::{ApplyError, TargetTransaction};
 
 /// Room in a packet for what the protocol adds to the text.
 const PACKET_MARGIN: usize = 64;
@@ -31,7 +32,7 @@ pub async fn send(
         Err(ApplyError::Multi(error)) => {
             let planned = packet.statements.get(error.index);
             return match planned.and_then(|planned| Some((planned, planned.table.as_ref()?))) {
-                Some((planned, table)) if judge(&error.error) == Verdict::Refused => {
+                Some((planned, table)) if error.error.fault() == Fault::Refused => {
                     Err(refused(table, planned.verb, place(planned.change), &error.error).into())
                 }
                 _ => Err(ApplyError::Multi(error)),

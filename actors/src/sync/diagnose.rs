@@ -6,6 +6,7 @@ use std::time::Duration;
 use dmnode_model::codes;
 use dmnode_model::config::{Endpoint, SubtaskConfig};
 use dmnode_model::error::CodedError;
+use dmnode_model::policy::Fault;
 use dmnode_model::{TableName, quote_ident};
 use dmnode_mysql::{
     ColumnType, Connection, KeyInfo, Row, SessionOptions, SqlError, TableInfo, Value, write_literal,
@@ -17,7 +18,7 @@ use super::scope::Scope;
 use super::statement::exact_column;
 use super::table::Table;
 use crate::progress::{table_name, text_literal};
-use crate::target::{ApplyError, TargetTransaction, Verdict};
+use crate::target::{ApplyError, TargetTransaction};
 
 /// The source may take so long to answer.
 const SOURCE_LIMIT: Duration = Duration::from_secs(20);
@@ -88,7 +89,7 @@ impl Evidence {
         let found = match self.look(transaction, table, key, row, &condition).await {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(unclear("the row in the way is gone again; resume-task")),
-            Err(ApplyError::Sql(error)) if crate::target::judge(&error) == Verdict::Refused => {
+            Err(ApplyError::Sql(error)) if error.fault() == Fault::Refused => {
                 tracing::warn!(error = %error, table = %table.target(), "a row in the way cannot be looked at");
                 return Ok(unclear("the row in the way cannot be looked at"));
             }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use dmnode_model::codes;
 use dmnode_model::config::Endpoint;
 use dmnode_model::error::CodedError;
+use dmnode_model::policy::{self, Side};
 use dmnode_model::{BinlogPosition, Flavor, Gtid, GtidSet, Location};
 use dmnode_mysql::{BinlogError, BinlogEvent, BinlogReader, BinlogStart, ServerInfo, SqlError};
 
@@ -135,6 +136,15 @@ impl Reader {
             CodedError::new(codes::BINLOG_PURGED, "the source no longer has the binlog that comes next")
         } else if error.is_connection_lost() {
             CodedError::new(codes::SOURCE_CONNECTION, "the source's binlog cannot be read")
+        } else if let BinlogError::Sql(sql) = error
+            && let Some(code) = policy::code(Side::Source, sql.fault())
+        {
+            CodedError::new(code, "the source's binlog cannot be read at the moment")
+        } else if let BinlogError::Sql(sql) = error
+            && sql.message.contains("with the same server_")
+        {
+            CodedError::new(codes::INVALID_SERVER_ID, "invalid server id: another reader of this source has it too")
+                .remedy("SHOW REPLICAS on the source shows who has it; give source.yaml another `server-id`, then resume-task")
         } else {
             CodedError::new(codes::BINLOG_UNSUPPORTED, "the source's binlog cannot be read")
                 .remedy("check the source user's REPLICATION SLAVE grant, and the binlog with mysqlbinlog")

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use dmnode_model::config::MissingRow;
+use dmnode_model::policy::Fault;
 use dmnode_mysql::{ExecSummary, Row, SqlError};
 
 use super::change::{Change, RowChange};
@@ -12,7 +13,7 @@ use super::deliver::{Place, fits, not_found, refused, warnings};
 use super::diagnose::Evidence;
 use super::statement::{Builder, Dialect, Packet, Verb, exact_match, fires};
 use super::table::Table;
-use crate::target::{ApplyError, TargetTransaction, Verdict, judge};
+use crate::target::{ApplyError, TargetTransaction};
 
 /// How changes are turned into statements, and what happens when they do not fit.
 pub struct Rules {
@@ -201,7 +202,7 @@ impl<'a> Single<'a> {
             Err(ApplyError::Multi(error)) if error.error.code() == Some(1062) => {
                 Ok(Outcome::Duplicate(error.error))
             }
-            Err(ApplyError::Multi(error)) if judge(&error.error) == Verdict::Refused => {
+            Err(ApplyError::Multi(error)) if error.error.fault() == Fault::Refused => {
                 Err(refused(table, planned.verb, (self.place)(planned.change), &error.error).into())
             }
             Err(error) => Err(error),

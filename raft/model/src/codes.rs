@@ -128,6 +128,7 @@ codes! {
     11058 BINLOG_GTID_SET_NOT_VALID "BinlogGTIDSetNotValid" "functional" Internal High WaitForOperator "";
     11059 BINLOG_GTID_MYSQL_NOT_VALID "BinlogGTIDMySQLNotValid" "functional" Internal High WaitForOperator "";
     11060 BINLOG_GTID_MARIADB_NOT_VALID "BinlogGTIDMariaDBNotValid" "functional" Internal High WaitForOperator "";
+    11103 BACKOFF_ARGS_NOT_VALID "BackoffArgsNotValid" "functional" Internal Medium WaitForOperator "check `checker` in source.yaml";
     11112 CONN_INVALID_TLS_CONFIG "ConnInvalidTLSConfig" "functional" Internal Medium WaitForOperator "check ssl-ca, ssl-cert and ssl-key";
     11125 NO_MASTER_STATUS "NoMasterStatus" "functional" Upstream Medium WaitForOperator "switch the binary log on, and grant the privilege to read its status";
     11126 BINLOG_NOT_LOG_COLUMN "BinlogNotLogColumn" "binlog-op" Upstream High WaitForOperator "set binlog_row_image = FULL on the source, and start again from a position after that";
@@ -254,7 +255,7 @@ codes! {
     60313 COPY_TABLE_CHANGED "CopyTableChanged" "full-copy" Upstream High WaitForOperator "empty the target table and start the task again with --remove-meta";
     60314 COPY_SNAPSHOT_REFUSED "CopySnapshotRefused" "full-copy" Upstream High WaitForOperator "grant RELOAD (for a momentary FLUSH TABLES WITH READ LOCK) or LOCK TABLES on the copied schemas to the source's user";
     60315 COPY_ROWS_REFUSED "CopyRowsRefused" "full-copy" Downstream High WaitForOperator "compare the definitions of the source and the target table";
-    60316 COPY_SOURCE_READ "CopySourceRead" "full-copy" Upstream High Retry "fix the connection to the source; the copy goes on by itself, finished chunks are kept";
+    60316 COPY_SOURCE_READ "CopySourceRead" "full-copy" Upstream High WaitForOperator "let the source's user read the table, then resume-task; finished chunks are kept";
     60317 COPY_DUPLICATE "CopyDuplicate" "full-copy" Downstream High WaitForOperator "the target table held rows with these keys before: empty it, or check whether two source tables are merged that have equal keys";
     60318 COPY_DDL_REFUSED "CopyDDLRefused" "full-copy" Downstream High WaitForOperator "create the object in the target by hand, then resume-task";
     60319 COPY_TABLE_UNSUPPORTED "CopyTableUnsupported" "full-copy" Upstream High WaitForOperator "leave the table out with the block-allow-list";
@@ -279,6 +280,7 @@ codes! {
     61006 CHANGED_MEANWHILE "ChangedMeanwhile" "cluster" Internal Medium Retry "look at the present state and decide again";
     61007 REQUEST_ID_REUSED "RequestIDReused" "cluster" Internal Medium Fatal "use a fresh request id for every command";
     61008 INVALID_COMMAND "InvalidCommand" "cluster" Internal Medium Fatal "";
+    61101 SOURCE_BUSY "SourceBusy" "database" Upstream High Retry "look at the cause: the task goes on by itself when the source answers again";
     63001 DIALECT_NOT_IN_TARGET "DialectNotInTarget" "schema" Upstream High WaitForOperator "create the object in the target by hand, or leave it out with the block-allow-list";
     66001 CHECK_PRIVILEGE "CheckPrivilege" "task-check" NotSet High WaitForOperator "grant the privilege";
     66002 CHECK_BINLOG_OFF "CheckBinlogOff" "task-check" Upstream High WaitForOperator "start the source with log_bin";

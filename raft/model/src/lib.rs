@@ -13,6 +13,7 @@ pub mod config;
 pub mod error;
 pub mod gtid;
 pub mod ids;
+pub mod policy;
 pub mod position;
 pub mod regular_expression;
 pub mod secret;

@@ -694,6 +694,20 @@ message! {
         copy: Option<CopyProgress>,
         /// Epoch of the source's assignment.
         epoch: u64,
+        /// The next attempt, while one is waited for after a failure.
+        retry: Option<RetryStatus>,
+    }
+}
+
+message! {
+    /// What is tried again by itself, and when.
+    RetryStatus {
+        /// Failures in a row, without a healthy time between.
+        failures: u64,
+        /// When the next attempt begins.
+        next_try: String,
+        /// The same, from now.
+        next_try_in_seconds: u64,
     }
 }
 

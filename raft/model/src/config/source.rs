@@ -20,6 +20,9 @@ pub const SOURCE_ID_CHARS_MAX: usize = 32;
 /// Key of the endpoint in the file.
 const ENDPOINT: &str = "from";
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
+/// Bounds of every time in `checker`: less is a busy loop, more is never.
+const BACKOFF_LEAST: Duration = Duration::from_millis(10);
+const BACKOFF_MOST: Duration = Duration::from_secs(24 * 3600);
 
 /// A source.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -73,22 +76,31 @@ impl Default for PurgeConfig {
 }
 
 /// `checker`: automatic resume after errors that pass.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct CheckerConfig {
-    /// On or off.
+    /// On or off. Off: a task that fails stays paused until somebody resumes it.
     pub check_enable: bool,
-    /// Healthy time before the back-off steps back.
-    pub backoff_rollback: Duration,
-    /// Longest back-off.
-    pub backoff_max: Duration,
+    /// Healthy time before the back-off begins anew (5 m).
+    pub backoff_rollback: Option<Duration>,
+    /// Longest back-off (1 m).
+    pub backoff_max: Option<Duration>,
+    /// First back-off (an attempt at once, then 1 s).
+    pub backoff_min: Option<Duration>,
+    /// Waits are shortened by chance, so that many tasks do not come back in one moment.
+    pub backoff_jitter: bool,
+    /// Growth of the back-off with each attempt (2).
+    pub backoff_factor: Option<f64>,
 }
 
 impl Default for CheckerConfig {
     fn default() -> Self {
         Self {
             check_enable: true,
-            backoff_rollback: Duration::from_secs(300),
-            backoff_max: Duration::from_secs(300),
+            backoff_rollback: None,
+            backoff_max: None,
+            backoff_min: None,
+            backoff_jitter: true,
+            backoff_factor: None,
         }
     }
 }
@@ -150,15 +162,7 @@ impl SourceConfig {
                 })?;
             }
         }
-        if self.checker.backoff_max < BACKOFF_MIN {
-            return Err(CodedError::new(
-                codes::CONFIG_CHECKER_MAX_TOO_SMALL,
-                format!(
-                    "`backoff-max` value {:?} is less than `backoff-min` value {BACKOFF_MIN:?}",
-                    self.checker.backoff_max
-                ),
-            ));
-        }
+        self.checker.verify()?;
         self.filters.iter().try_for_each(reject_bad_filter)
     }
 }
@@ -242,21 +246,65 @@ fn read_purge(fields: &mut Fields<'_>, warnings: &mut Warnings) -> Result<PurgeC
 fn read_checker(fields: &mut Fields<'_>, warnings: &mut Warnings) -> Result<CheckerConfig, CodedError> {
     let Some(mut checker) = fields.map("checker")? else { return Ok(CheckerConfig::default()) };
     let default = CheckerConfig::default();
+    let factor = match checker.opt_text("backoff-factor")? {
+        None => None,
+        Some(text) => {
+            Some(text.trim().parse::<f64>().ok().filter(|factor| factor.is_finite()).ok_or_else(|| {
+                CodedError::new(
+                    codes::BACKOFF_ARGS_NOT_VALID,
+                    format!("backoff argument backoff-factor value {text} not valid"),
+                )
+                .object("checker.backoff-factor")
+            })?)
+        }
+    };
     let config = CheckerConfig {
         check_enable: checker.bool("check-enable", default.check_enable)?,
-        backoff_rollback: checker.duration("backoff-rollback")?.unwrap_or(default.backoff_rollback),
-        backoff_max: checker.duration("backoff-max")?.unwrap_or(default.backoff_max),
+        backoff_rollback: checker.duration("backoff-rollback")?,
+        backoff_max: checker.duration("backoff-max")?,
+        backoff_min: checker.duration("backoff-min")?,
+        backoff_jitter: checker.bool("backoff-jitter", default.backoff_jitter)?,
+        backoff_factor: factor,
     };
-    for name in ["check-interval", "backoff-min", "backoff-jitter", "backoff-factor"] {
-        if checker.has(name) {
-            warnings.never(&format!("checker.{name}"), "DM resets it as well");
-        }
+    if checker.has("check-interval") {
+        warnings.never("checker.check-interval", "a failure is noticed at once");
     }
     checker.finish()?;
-    if config != default {
-        warnings.never("checker", "dmnode restarts failed units by itself, with its own back-off");
-    }
     Ok(config)
+}
+
+impl CheckerConfig {
+    /// DM's rule on the bounds, and what makes no sense as an argument of the back-off.
+    fn verify(&self) -> Result<(), CodedError> {
+        let not_valid = |name: &str, value: String| {
+            Err(CodedError::new(
+                codes::BACKOFF_ARGS_NOT_VALID,
+                format!("backoff argument {name} value {value} not valid"),
+            )
+            .object(format!("checker.{name}")))
+        };
+        if let Some(factor) = self.backoff_factor.filter(|factor| !(1.0..=100.0).contains(factor)) {
+            return not_valid("backoff-factor", factor.to_string());
+        }
+        for (name, value) in [("backoff-min", self.backoff_min), ("backoff-rollback", self.backoff_rollback)]
+        {
+            if let Some(value) = value.filter(|value| *value < BACKOFF_LEAST || *value > BACKOFF_MOST) {
+                return not_valid(name, format!("{value:?}"));
+            }
+        }
+        let min = self.backoff_min.unwrap_or(BACKOFF_MIN);
+        match self.backoff_max {
+            Some(max) if max < min.max(BACKOFF_MIN) => Err(CodedError::new(
+                codes::CONFIG_CHECKER_MAX_TOO_SMALL,
+                format!(
+                    "`backoff-max` value {max:?} is less than `backoff-min` value {:?}",
+                    min.max(BACKOFF_MIN)
+                ),
+            )),
+            Some(max) if max > BACKOFF_MOST => not_valid("backoff-max", format!("{max:?}")),
+            _ => Ok(()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -306,7 +354,15 @@ mod tests {
         let security = source.from.security.unwrap();
         assert_eq!(security.ssl_ca_bytes.as_deref(), Some(&b"a"[..]));
         assert_eq!(security.ssl_key_bytes.unwrap().expose(), "c");
-        for name in ["auto-fix-gtid", "charset", "enable-relay", "relay-dir", "purge", "checker", "enable"] {
+        for name in [
+            "auto-fix-gtid",
+            "charset",
+            "enable-relay",
+            "relay-dir",
+            "purge",
+            "checker.check-interval",
+            "enable",
+        ] {
             let quoted = format!("`{name}");
             assert!(
                 parsed.warnings.iter().any(|one| one.starts_with(&quoted)),
@@ -328,6 +384,11 @@ mod tests {
             ("source-id: a\nflavor: mysql\nrelay-binlog-gtid: 0-1-5", 11059),
             ("source-id: a\nrelay-binlog-gtid: x", 11059),
             ("source-id: a\nchecker: {backoff-max: 500ms}", 20043),
+            ("source-id: a\nchecker: {backoff-max: 5s, backoff-min: 6s}", 20043),
+            ("source-id: a\nchecker: {backoff-factor: 0.5}", 11103),
+            ("source-id: a\nchecker: {backoff-factor: x}", 11103),
+            ("source-id: a\nchecker: {backoff-min: 1us}", 11103),
+            ("source-id: a\nchecker: {backoff-max: 1000h}", 11103),
             ("source-id: a\nfilters: [{schema-pattern: a, action: ignore}]", 20037),
             ("source-id: a\nsource_id: b", 20003),
             ("source-id: a\nsource-id: b", 20003),
@@ -339,6 +400,27 @@ mod tests {
         }
         let err = parse("source-id: a\nfrom:\n  hots: x\n").unwrap_err().to_string();
         assert!(err.contains("line 3, column 3") && err.contains("did you mean `host`?"), "{err}");
+    }
+
+    #[test]
+    fn the_checker_is_as_it_was_given() {
+        let checker = |text: &str| {
+            parse(&format!("source-id: a\nchecker: {{{text}}}"))
+                .map(|parsed| (parsed.value.checker, parsed.warnings))
+        };
+        assert_eq!(checker("").unwrap(), (CheckerConfig::default(), Vec::new()));
+        let (config, warnings) = checker(
+            "check-enable: false, backoff-rollback: 1m, backoff-max: 2m, backoff-min: 3s, backoff-jitter: false, backoff-factor: 1.5",
+        )
+        .unwrap();
+        assert_eq!(warnings, [""; 0], "all of it counts");
+        assert!(!config.check_enable && !config.backoff_jitter);
+        let seconds = |time: Option<Duration>| time.unwrap().as_secs();
+        assert_eq!(
+            (seconds(config.backoff_rollback), seconds(config.backoff_max), seconds(config.backoff_min)),
+            (60, 120, 3)
+        );
+        assert_eq!(config.backoff_factor, Some(1.5));
     }
 
     #[test]
