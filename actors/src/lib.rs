@@ -9,6 +9,7 @@ pub mod check;
 pub mod diff;
 pub mod failpoint;
 mod fit;
+mod lenient;
 pub mod load;
 pub mod meta;
 pub mod progress;

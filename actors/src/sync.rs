@@ -37,6 +37,7 @@ mod table;
 mod tables;
 mod tracker;
 mod write_set;
+mod xa;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -248,7 +249,7 @@ async fn prepare(
         ddl,
         until: spec.until.clone(),
         open: Open::default(),
-        foreign_xa: std::collections::HashSet::new(),
+        prepared: xa::Prepared::default(),
     };
     Ok((stream, tasks))
 }

@@ -16,6 +16,7 @@ mod session;
 mod table;
 mod text_row;
 mod tls;
+mod typed_json;
 mod value;
 
 pub use binlog::{
@@ -31,4 +32,5 @@ pub use server::{ServerInfo, current_location, grants};
 pub use session::{DEFAULT_CONNECT_TIMEOUT, SessionOptions};
 pub use table::{ColumnInfo, ColumnType, ForeignKey, GeometryKind, KeyColumn, KeyInfo, TableInfo};
 pub use text_row::TextRow;
+pub use typed_json::{JsonTypes, json_is_typed_sql, json_types_sql, write_typed_json};
 pub use value::{Row, SmallText, Value};

@@ -16,6 +16,9 @@ use crate::{
     value::Value,
 };
 
+/// Up to here a double has every whole number.
+const EXACT_IN_DOUBLE: u64 = 1 << 53;
+
 /// Appends an identifier in backticks.
 pub fn write_ident(name: &str, out: &mut Vec<u8>) {
     out.push(b'`');
@@ -70,13 +73,13 @@ pub fn write_literal(value: &Value, column: &ColumnInfo, out: &mut Vec<u8>) {
 pub fn write_exact_match(value: &Value, column: &ColumnInfo, out: &mut Vec<u8>) {
     let start = out.len();
     if let Value::Set(number) = value
-        && *number > i64::MAX as u64
+        && *number > EXACT_IN_DOUBLE
     {
-        // A SET is a signed number in comparisons.
+        // MySQL compares a SET with a number as doubles. As a whole number it is a signed one.
         out.extend_from_slice(b"CAST(");
         write_ident(&column.name, out);
-        out.extend_from_slice(b" AS UNSIGNED) = ");
-        write_display(number, out);
+        out.extend_from_slice(b" AS SIGNED) = ");
+        write_display(number.cast_signed(), out);
         return;
     }
     write_ident(&column.name, out);

@@ -22,6 +22,8 @@ pub(super) enum Literal {
     Bits,
     /// `_charset x'…'`, or quoted where the bytes allow it.
     Text(String),
+    /// Digits that must stay a number.
+    Number,
 }
 
 /// One column of the copy.
@@ -29,6 +31,8 @@ pub(super) enum Literal {
 pub(super) struct CopyColumn {
     /// What is selected in the source.
     pub select: String,
+    /// The target column's name.
+    pub name: String,
     /// The quoted target column.
     pub target: String,
     /// The value in `LOAD DATA … SET`, with `@v` for the raw bytes; `None` when they can be stored directly.
@@ -37,6 +41,10 @@ pub(super) struct CopyColumn {
     pub literal: Literal,
     /// The bytes never hold tab, newline or backslash.
     pub plain: bool,
+    /// An ENUM, which travels by number; 0 is the error value.
+    pub member: bool,
+    /// JSON in binary form on both sides, with types that its text does not tell.
+    pub json: bool,
 }
 
 /// Character sets whose bytes can be trusted as they are only with a conversion: their characters have several bytes
@@ -81,6 +89,21 @@ fn map_column(from: &ColumnInfo, to: &ColumnInfo) -> Result<CopyColumn, String> 
     if bits != matches!(to.data_type, ColumnType::Bit(_)) {
         return Err("is BIT on one side only".to_owned());
     }
+    // By number: the error value '' is not told from a member '' otherwise.
+    let member = matches!((&from.data_type, &to.data_type), (ColumnType::Enum(_), ColumnType::Enum(_)));
+    if member {
+        return Ok(CopyColumn {
+            select: format!("{name} + 0"),
+            name: to.name.clone(),
+            target: quote_ident(&to.name),
+            set: Some("CAST(@v AS UNSIGNED)".to_owned()),
+            literal: Literal::Number,
+            plain: true,
+            member,
+            json: false,
+        });
+    }
+    let json = from.data_type == ColumnType::Json && to.data_type == ColumnType::Json;
     let select = match from.data_type {
         // The text of a FLOAT has six digits only. A product with a DOUBLE has them all, and keeps the sign of zero.
         ColumnType::Float => format!("{name} * 1e0"),
@@ -104,7 +127,9 @@ fn map_column(from: &ColumnInfo, to: &ColumnInfo) -> Result<CopyColumn, String> 
         }
         None => None,
     };
-    Ok(CopyColumn { select, target: quote_ident(&to.name), set, plain: literal == Literal::Ascii, literal })
+    let plain = literal == Literal::Ascii;
+    let target = quote_ident(&to.name);
+    Ok(CopyColumn { select, name: to.name.clone(), target, set, plain, literal, member, json })
 }
 
 /// The character set of the bytes the source sends, for columns that hold text.

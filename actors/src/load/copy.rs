@@ -9,7 +9,9 @@ use dmnode_model::codes;
 use dmnode_model::error::CodedError;
 use dmnode_model::ids::TableName;
 use dmnode_model::position::Location;
-use dmnode_mysql::{Connection, ExecSummary, RowStream, SqlError};
+use dmnode_mysql::{
+    Connection, ExecSummary, RowStream, SqlError, TextRow, json_is_typed_sql, json_types_sql,
+};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +20,7 @@ use super::chunks::{Chunk, ChunkTable, DoneChunk};
 use super::columns::CopyColumn;
 use super::inventory::{identity, source_error};
 use super::progress::CopyCounters;
-use super::text::{LoadText, insert_head, load_statement, push_values};
+use super::text::{LoadText, RowSize, insert_head, load_statement, push_values};
 use crate::failpoint;
 use crate::target::{ApplyBody, ApplyError, TargetTransaction};
 use crate::unit::Heartbeat;
@@ -35,6 +37,10 @@ const HARMLESS: [u64; 5] = [1287, 1681, 3719, 3720, 3778];
 const PACKET_LEAST: usize = 1024;
 /// What a packet holds beside the statement.
 const PACKET_SLACK: usize = 64;
+/// "Data truncated for column": what a server says to the error value of an ENUM.
+const TRUNCATED: u64 = 1265;
+/// As many warnings as a server lists.
+const WARNINGS_MOST: u64 = 65_535;
 const SAVEPOINT: &str = "dmnode_chunk";
 
 /// A chunk to be copied.
@@ -60,12 +66,33 @@ pub(super) struct JobTable {
 }
 
 impl Job {
-    fn select(&self) -> String {
-        let columns: Vec<&str> = self.table.columns.iter().map(|column| column.select.as_str()).collect();
+    /// The rows of the chunk; with `types`, three values more for each JSON column.
+    fn select(&self, types: bool) -> String {
+        let mut columns: Vec<String> =
+            self.table.columns.iter().map(|column| column.select.clone()).collect();
+        if types {
+            columns.extend(self.json_columns().flat_map(json_types_sql));
+        }
+        self.select_of(&columns.join(","), "")
+    }
+
+    /// Whether there is JSON in the chunk with types that its text does not tell; `None` without JSON columns.
+    fn select_typed(&self) -> Option<String> {
+        let typed: Vec<String> = self.json_columns().map(json_is_typed_sql).collect();
+        let further = typed.join(" OR ");
+        (!typed.is_empty()).then(|| format!("{} LIMIT 1", self.select_of("1", &further)))
+    }
+
+    fn json_columns(&self) -> impl Iterator<Item = &str> {
+        self.table.columns.iter().filter(|column| column.json).map(|column| column.select.as_str())
+    }
+
+    fn select_of(&self, columns: &str, further: &str) -> String {
         let range = self.table.key_column.as_ref().map(|column| super::plan::condition(column, &self.chunk));
         let conditions: Vec<String> = range
             .into_iter()
             .chain((!self.table.condition.is_empty()).then(|| format!("({})", self.table.condition)))
+            .chain((!further.is_empty()).then(|| format!("({further})")))
             .filter(|condition| !condition.is_empty())
             .collect();
         let filter = if conditions.is_empty() {
@@ -74,7 +101,7 @@ impl Job {
             format!(" WHERE {}", conditions.join(" AND "))
         };
         // SQL_NO_CACHE: MariaDB's query cache must not hold the table.
-        format!("SELECT SQL_NO_CACHE {} FROM {}{filter}", columns.join(","), self.table.source)
+        format!("SELECT SQL_NO_CACHE {columns} FROM {}{filter}", self.table.source)
     }
 }
 
@@ -137,6 +164,16 @@ pub(super) struct CopyChunk<'a> {
 pub(super) struct Counted {
     pub rows: u64,
     pub bytes: u64,
+    /// Error values of ENUM columns, each of which the target takes with a warning.
+    error_members: u64,
+}
+
+impl Counted {
+    fn add(&mut self, row: RowSize) {
+        self.rows += 1;
+        self.bytes += row.bytes;
+        self.error_members += row.error_members;
+    }
 }
 
 #[async_trait]
@@ -161,7 +198,7 @@ impl ApplyBody for CopyChunk<'_> {
 impl CopyChunk<'_> {
     /// Takes back what a former run counted.
     pub fn forget(&mut self) {
-        let Counted { rows, bytes } = std::mem::take(&mut self.counted);
+        let Counted { rows, bytes, .. } = std::mem::take(&mut self.counted);
         self.counters.take_back(rows, bytes);
     }
 
@@ -173,7 +210,8 @@ impl CopyChunk<'_> {
             self.execute(&format!("SAVEPOINT {SAVEPOINT}")).await?;
         }
         transaction.execute_many(SESSION).await?;
-        let select = self.job.select();
+        let types = self.has_typed_json().await?;
+        let select = self.job.select(types);
         let mut rows = self.reader.stream(&select).await.map_err(|err| read_error(&err, &table.source))?;
         let mut pump = Pump {
             rows: &mut rows,
@@ -182,15 +220,18 @@ impl CopyChunk<'_> {
             counters: self.counters,
             pulse: self.pulse,
             packet: self.packet,
+            types,
             counted: &mut self.counted,
         };
+        let members = member_warnings(&table.columns);
         let (sender, receiver) = mpsc::channel(BUFFERS);
-        let (read, written) = if self.local_infile {
+        // Types of JSON can only be written as expressions.
+        let (read, written) = if self.local_infile && !types {
             let sql = load_statement(&table.target, &table.columns);
-            tokio::join!(pump.load_text(sender), load(transaction, &sql, receiver))
+            tokio::join!(pump.load_text(sender), load(transaction, &sql, receiver, &members))
         } else {
             let head = insert_head(&table.target, &table.columns);
-            tokio::join!(pump.insert_text(sender, &head), insert(transaction, receiver))
+            tokio::join!(pump.insert_text(sender, &head), insert(transaction, receiver, &members))
         };
         let written = match (read, written) {
             (Err(error), _) => return Err(error),
@@ -205,7 +246,10 @@ impl CopyChunk<'_> {
             (Ok(()), Ok(written)) => written,
         };
         drop(rows);
-        if !written.warnings.is_empty() || written.rows != self.counted.rows {
+        if !written.warnings.is_empty()
+            || written.rows != self.counted.rows
+            || written.error_members != self.counted.error_members
+        {
             return Err(self.refused(&written));
         }
         failpoint::hit("load.chunk_rows").await?;
@@ -229,6 +273,26 @@ impl CopyChunk<'_> {
         }
         failpoint::hit("load.before_chunk_commit").await?;
         Ok(())
+    }
+
+    /// Whether the chunk has JSON that must be written with its types.
+    async fn has_typed_json(&mut self) -> Result<bool, ApplyError> {
+        let Some(select) = self.job.select_typed() else { return Ok(false) };
+        match self.reader.query_one(&select).await {
+            Ok(None) => Ok(false),
+            Ok(Some(_)) => {
+                // Four bytes for each of at most a gigabyte of values: without an end, for our purposes.
+                self.execute("SET SESSION group_concat_max_len = 4294967295").await?;
+                Ok(true)
+            }
+            // MySQL 5.7 cannot be asked for the types.
+            Err(error) if error.code() == Some(1064) => {
+                tracing::warn!(table = %self.job.table.source,
+                    "the source cannot tell the types in JSON documents: decimals and dates in them become doubles and strings");
+                Ok(false)
+            }
+            Err(error) => Err(read_error(&error, &self.job.table.source).into()),
+        }
     }
 
     /// What is recorded of the chunk.
@@ -281,6 +345,8 @@ struct Pump<'a, 'b> {
     counters: &'a CopyCounters,
     pulse: &'a Pulse,
     packet: usize,
+    /// The rows carry the types in their JSON.
+    types: bool,
     counted: &'a mut Counted,
 }
 
@@ -290,9 +356,8 @@ impl Pump<'_, '_> {
         let mut text = LoadText::new(self.columns);
         let mut since = Counted::default();
         while let Some(row) = self.rows.next().await.map_err(|err| read_error(&err, self.table))? {
-            let (bytes, full) = text.push(&row);
-            since.rows += 1;
-            since.bytes += bytes;
+            let (size, full) = text.push(&row);
+            since.add(size);
             if let Some(buffer) = full {
                 self.count(&mut since);
                 if !self.send_pieces(&sender, buffer).await {
@@ -324,9 +389,12 @@ impl Pump<'_, '_> {
         let mut since = Counted::default();
         while let Some(row) = self.rows.next().await.map_err(|err| read_error(&err, self.table))? {
             values.clear();
-            let bytes = push_values(&row, self.columns, &mut values);
+            let size = push_values(&row, self.columns, self.types, &mut values).ok_or_else(|| {
+                CodedError::new(codes::INTERNAL, "a JSON document and the types in it do not belong together")
+                    .object(self.table)
+            })?;
             if head.len() + values.len() > most {
-                return Err(self.too_large(bytes, head.len() + values.len()));
+                return Err(self.too_large(size.bytes, head.len() + values.len()));
             }
             if !sql.is_empty() && sql.len() + 1 + values.len() > most.min(INSERT_BYTES) {
                 self.count(&mut since);
@@ -336,8 +404,7 @@ impl Pump<'_, '_> {
             }
             sql.extend_from_slice(if sql.is_empty() { head.as_bytes() } else { b"," });
             sql.extend_from_slice(&values);
-            since.bytes += bytes;
-            since.rows += 1;
+            since.add(size);
         }
         self.count(&mut since);
         if !sql.is_empty() {
@@ -359,9 +426,10 @@ impl Pump<'_, '_> {
     }
 
     fn count(&mut self, since: &mut Counted) {
-        let Counted { rows, bytes } = std::mem::take(since);
+        let Counted { rows, bytes, error_members } = std::mem::take(since);
         self.counted.rows += rows;
         self.counted.bytes += bytes;
+        self.counted.error_members += error_members;
         self.counters.add(rows, bytes);
         self.pulse.add(bytes);
     }
@@ -382,6 +450,8 @@ impl Pump<'_, '_> {
 #[derive(Clone, Debug, Default)]
 struct Written {
     rows: u64,
+    /// Warnings about the error value of an ENUM.
+    error_members: u64,
     /// The first few that matter.
     warnings: Vec<Warning>,
 }
@@ -401,6 +471,7 @@ impl Written {
         &mut self,
         transaction: &mut TargetTransaction<'_>,
         summary: &ExecSummary,
+        members: &[String],
     ) -> Result<(), ApplyError> {
         self.rows += summary.affected_rows;
         if summary.warnings == 0 {
@@ -410,7 +481,20 @@ impl Written {
         if rows.len() < usize::from(summary.warnings) {
             self.warnings.push(Warning { code: 0, text: format!("{} warnings", summary.warnings) });
         }
-        let matters = rows.iter().filter(|row| !row.u64(1).is_some_and(|code| HARMLESS.contains(&code)));
+        let is_member = |row: &&TextRow| {
+            row.u64(1) == Some(TRUNCATED)
+                && row.str(2).is_some_and(|text| members.iter().any(|start| text.starts_with(start)))
+        };
+        let mut found = rows.iter().filter(is_member).count() as u64;
+        if found == WARNINGS_MOST {
+            // All that are listed; there may be more of them.
+            let count = transaction.query("SELECT @@warning_count").await?;
+            found = count.first().and_then(|row| row.u64(0)).unwrap_or(found);
+        }
+        self.error_members += found;
+        let matters = rows
+            .iter()
+            .filter(|row| !row.u64(1).is_some_and(|code| HARMLESS.contains(&code)) && !is_member(row));
         self.warnings.extend(matters.take(WARNINGS_SHOWN).map(|row| Warning {
             code: row.u64(1).unwrap_or(0),
             text: without_values(&row.str(2).unwrap_or_default()),
@@ -419,25 +503,33 @@ impl Written {
     }
 }
 
+/// How a server's words about the error value of each ENUM column begin.
+fn member_warnings(columns: &[CopyColumn]) -> Vec<String> {
+    let members = columns.iter().filter(|column| column.member);
+    members.map(|column| format!("Data truncated for column '{}' at row ", column.name)).collect()
+}
+
 async fn load(
     transaction: &mut TargetTransaction<'_>,
     sql: &str,
     receiver: mpsc::Receiver<Bytes>,
+    members: &[String],
 ) -> Result<Written, ApplyError> {
     let summary = transaction.load_data(sql, receiver).await?;
     let mut written = Written::default();
-    written.add(transaction, &summary).await?;
+    written.add(transaction, &summary, members).await?;
     Ok(written)
 }
 
 async fn insert(
     transaction: &mut TargetTransaction<'_>,
     mut receiver: mpsc::Receiver<Bytes>,
+    members: &[String],
 ) -> Result<Written, ApplyError> {
     let mut written = Written::default();
     while let Some(sql) = receiver.recv().await {
         let summary = transaction.execute(&sql).await?;
-        written.add(transaction, &summary).await?;
+        written.add(transaction, &summary, members).await?;
         if !written.warnings.is_empty() {
             break;
         }

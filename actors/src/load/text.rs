@@ -2,9 +2,10 @@
 
 use bytes::{Bytes, BytesMut};
 use dmnode_model::ids::TableName;
-use dmnode_mysql::TextRow;
+use dmnode_mysql::{JsonTypes, TextRow, write_typed_json};
 
 use super::columns::{CopyColumn, Literal};
+use crate::lenient;
 
 /// Size of the buffers that travel from the reader to the loader.
 const BUFFER_BYTES: usize = 128 * 1024;
@@ -35,13 +36,32 @@ pub(super) fn load_statement(target: &TableName, columns: &[CopyColumn]) -> Stri
 /// The head of a multi-row INSERT.
 pub(super) fn insert_head(target: &TableName, columns: &[CopyColumn]) -> String {
     let names: Vec<&str> = columns.iter().map(|column| column.target.as_str()).collect();
-    format!("INSERT INTO {target} ({}) VALUES ", names.join(","))
+    let members = columns.iter().any(|column| column.member);
+    let insert = if members { lenient::INSERT } else { "INSERT INTO " };
+    format!("{insert}{target} ({}) VALUES ", names.join(","))
 }
 
 /// Builds the text of `LOAD DATA`, buffer by buffer.
 pub(super) struct LoadText {
     buffer: BytesMut,
     plain: Vec<bool>,
+    members: Vec<bool>,
+}
+
+/// What a row holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct RowSize {
+    /// Its bytes in the source.
+    pub bytes: u64,
+    /// ENUM columns with the error value.
+    pub error_members: u64,
+}
+
+impl RowSize {
+    fn add(&mut self, value: &[u8], member: bool) {
+        self.bytes += value.len() as u64;
+        self.error_members += u64::from(member && value == b"0");
+    }
 }
 
 impl LoadText {
@@ -49,12 +69,13 @@ impl LoadText {
         Self {
             buffer: BytesMut::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 8),
             plain: columns.iter().map(|column| column.plain).collect(),
+            members: columns.iter().map(|column| column.member).collect(),
         }
     }
 
     /// Adds a row; returns its size in the source and a buffer when one is full.
-    pub fn push(&mut self, row: &TextRow) -> (u64, Option<Bytes>) {
-        let mut bytes = 0;
+    pub fn push(&mut self, row: &TextRow) -> (RowSize, Option<Bytes>) {
+        let mut size = RowSize::default();
         for (index, plain) in self.plain.iter().enumerate() {
             if index > 0 {
                 self.buffer.extend_from_slice(b"\t");
@@ -62,7 +83,7 @@ impl LoadText {
             match row.bytes(index) {
                 None => self.buffer.extend_from_slice(b"\\N"),
                 Some(value) => {
-                    bytes += value.len() as u64;
+                    size.add(value, self.members[index]);
                     if *plain {
                         self.buffer.extend_from_slice(value);
                     } else {
@@ -72,7 +93,7 @@ impl LoadText {
             }
         }
         self.buffer.extend_from_slice(b"\n");
-        (bytes, (self.buffer.len() >= BUFFER_BYTES).then(|| self.take()))
+        (size, (self.buffer.len() >= BUFFER_BYTES).then(|| self.take()))
     }
 
     /// What is left.
@@ -100,29 +121,49 @@ fn escape(value: &[u8], out: &mut BytesMut) {
     out.extend_from_slice(rest);
 }
 
-/// Appends one row in parentheses; returns its size in the source.
-pub(super) fn push_values(row: &TextRow, columns: &[CopyColumn], out: &mut Vec<u8>) -> u64 {
-    let mut bytes = 0;
+/// Appends one row in parentheses; returns its size in the source. With `types`, three values for each JSON column
+/// stand behind the columns and tell the types in it; `None` when they do not belong to the document.
+pub(super) fn push_values(
+    row: &TextRow,
+    columns: &[CopyColumn],
+    types: bool,
+    out: &mut Vec<u8>,
+) -> Option<RowSize> {
+    let mut size = RowSize::default();
+    let mut next_types = columns.len();
     out.push(b'(');
     for (index, column) in columns.iter().enumerate() {
         if index > 0 {
             out.push(b',');
         }
+        let places = types && column.json;
         match row.bytes(index) {
             None => out.extend_from_slice(b"NULL"),
+            Some(value) if places => {
+                size.add(value, false);
+                let letters = |place: usize| row.bytes(next_types + place).unwrap_or_default();
+                let types = JsonTypes { root: letters(0), members: letters(1), elements: letters(2) };
+                if !write_typed_json(value, types, out) {
+                    return None;
+                }
+            }
             Some(value) => {
-                bytes += value.len() as u64;
+                size.add(value, column.member);
                 push_literal(value, &column.literal, out);
             }
         }
+        if places {
+            next_types += 3;
+        }
     }
     out.push(b')');
-    bytes
+    Some(size)
 }
 
 fn push_literal(value: &[u8], literal: &Literal, out: &mut Vec<u8>) {
     match literal {
         Literal::Ascii => quoted(value, out),
+        Literal::Number => out.extend_from_slice(value),
         Literal::Binary | Literal::Bits => hex(value, out),
         Literal::Text(charset) => {
             let printable = !WIDE_OR_SHIFTED.contains(&charset.as_str())

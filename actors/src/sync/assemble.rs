@@ -52,6 +52,8 @@ pub struct Assembler {
     open: bool,
     /// BEGIN was read (or implied): the group ends with a commit, not with its first statement.
     begun: bool,
+    /// It may end with a PREPARE.
+    xa: bool,
     timestamp: u32,
     start: BinlogPosition,
 }
@@ -70,6 +72,11 @@ impl Assembler {
     /// Whether a transaction has begun and not ended.
     pub fn is_open(&self) -> bool {
         self.open
+    }
+
+    /// Whether the open transaction is one of XA.
+    pub fn is_xa(&self) -> bool {
+        self.open && self.xa
     }
 
     /// The GTID of the transaction that is open or has just ended.
@@ -94,6 +101,7 @@ impl Assembler {
         self.gtid = gtid;
         self.open = true;
         self.begun = false;
+        self.xa = false;
         self.timestamp = event.header.timestamp;
         self.start = BinlogPosition { file: event.file.to_string(), pos: event.start_pos };
     }
@@ -113,6 +121,7 @@ impl Assembler {
                 let implied = matches!(gtid.gtid, Gtid::Mariadb { .. }) && !gtid.standalone;
                 self.begin(event, Some(gtid.gtid.clone()));
                 self.begun = implied;
+                self.xa = gtid.xa;
                 Step::Nothing
             }
             EventBody::AnonymousGtid { .. } => {
@@ -211,6 +220,7 @@ impl Assembler {
                         self.begin(event, None);
                     }
                     self.begun = true;
+                    self.xa = true;
                     return Step::Nothing;
                 }
                 "END" | "PREPARE" | "RECOVER" => return Step::Nothing,
@@ -293,6 +303,7 @@ mod tests {
         EventBody::Gtid(GtidEvent {
             gtid,
             standalone,
+            xa: false,
             original_commit_timestamp: None,
             immediate_commit_timestamp: None,
             transaction_length: None,

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use dmnode_model::codes;
 use dmnode_model::error::CodedError;
 use dmnode_model::policy::Fault;
-use dmnode_mysql::{ExecSummary, SqlError};
+use dmnode_mysql::{ColumnType, ExecSummary, SqlError, TextRow};
 
 use super::conflict::key_columns;
 use super::statement::{Expect, Packet, Planned, Verb};
@@ -112,7 +112,11 @@ pub async fn warnings(
     // Only the last statement's warnings can be asked for. From now on this table's statements travel alone.
     table.gives_warnings.store(true, Ordering::Relaxed);
     let found = if last { transaction.query("SHOW WARNINGS").await? } else { Vec::new() };
-    let harmful = found.iter().find(|row| !row.u64(1).is_some_and(is_harmless));
+    // The error value of an ENUM is taken as it is, with a warning for each.
+    let is_member = |row: &&TextRow| planned.error_members > 0 && is_error_member(row, table);
+    let members_only = found.iter().filter(is_member).count() == planned.error_members;
+    let harmful =
+        found.iter().find(|row| !row.u64(1).is_some_and(is_harmless) && !(members_only && is_member(row)));
     if let Some(row) = harmful {
         let code = row.u64(1).unwrap_or(0);
         let text = row.str(2).unwrap_or_default();
@@ -140,6 +144,17 @@ pub async fn warnings(
 /// 3135), unsafe for statement-based logging (1592).
 fn is_harmless(code: u64) -> bool {
     matches!(code, 1287 | 1592 | 1681 | 3135 | 3719 | 3720 | 3778)
+}
+
+/// "Data truncated for column" of an ENUM column of the table.
+fn is_error_member(row: &TextRow, table: &Table) -> bool {
+    row.u64(1) == Some(1265)
+        && row.str(2).is_some_and(|text| {
+            table.info.columns.iter().any(|column| {
+                matches!(column.data_type, ColumnType::Enum(_))
+                    && text.starts_with(&format!("Data truncated for column '{}' at row ", column.name))
+            })
+        })
 }
 
 fn verb(verb: Verb) -> &'static str {

@@ -190,10 +190,11 @@ impl Large<'_> {
                     }
                 }
             }
-            Step::RollbackTo(_) | Step::XaPrepared | Step::XaDecided { .. } => {
+            Step::XaPrepared => return Err(super::xa::too_large(&self.at).into()),
+            Step::RollbackTo(_) | Step::XaDecided { .. } => {
                 return Err(CodedError::new(
                     codes::BINLOG_UNSUPPORTED,
-                    "a large transaction goes back to a savepoint, or is prepared by XA",
+                    "a large transaction goes back to a savepoint",
                 )
                 .at(&self.at)
                 .into());

@@ -7,7 +7,9 @@ use dmnode_model::config::Endpoint;
 use dmnode_model::error::CodedError;
 use dmnode_model::policy::{self, Side};
 use dmnode_model::{BinlogPosition, Flavor, Gtid, GtidSet, Location};
-use dmnode_mysql::{BinlogError, BinlogEvent, BinlogReader, BinlogStart, ServerInfo, SqlError};
+use dmnode_mysql::{
+    BinlogError, BinlogEvent, BinlogReader, BinlogStart, Connection, ServerInfo, SessionOptions, SqlError,
+};
 
 use super::change::describe_location;
 use crate::unit::Heartbeat;
@@ -127,7 +129,26 @@ impl Reader {
         }
     }
 
-    fn coded(&self, error: &BinlogError) -> CodedError {
+    /// The source's binlog files, oldest first.
+    pub async fn files(&self) -> Result<Vec<String>, CodedError> {
+        let list = async {
+            let mut conn = Connection::connect(&self.endpoint, &SessionOptions::default()).await?;
+            let rows = conn.query("SHOW BINARY LOGS").await?;
+            conn.close().await;
+            Ok::<_, SqlError>(rows.iter().filter_map(|row| row.string(0)).collect())
+        };
+        list.await.map_err(|error| self.coded(&BinlogError::Sql(error)))
+    }
+
+    /// Another reader, from the start of a file.
+    pub async fn another(&self, file: &str) -> Result<BinlogReader, CodedError> {
+        let server_id = rand::random_range(0x4000_0000..0xfff0_0000);
+        let start = BinlogStart::Position(BinlogPosition { file: file.to_owned(), pos: 4 });
+        let opened = BinlogReader::open(&self.endpoint, &self.info, server_id, start).await;
+        opened.map_err(|error| self.coded(&error))
+    }
+
+    pub(super) fn coded(&self, error: &BinlogError) -> CodedError {
         let at = Location {
             position: self.boundary.clone(),
             gtid_set: self.read_set.clone().filter(|_| self.by_gtid),

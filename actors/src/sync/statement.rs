@@ -7,6 +7,7 @@ use dmnode_mysql::{ColumnType, Row, Value, write_exact_match, write_ident, write
 use super::change::{Change, RowChange};
 use super::compact::Group;
 use super::table::{Shape, Table};
+use crate::lenient;
 
 /// Most rows in one statement.
 const ROWS_MAX: usize = 1000;
@@ -46,6 +47,8 @@ pub struct Planned {
     pub expect: Expect,
     /// Number of the change it comes from when every change has its own statement.
     pub change: Option<usize>,
+    /// Error values of ENUM columns it writes, each of which the target takes with a warning.
+    pub error_members: usize,
 }
 
 /// Statements that travel together.
@@ -75,12 +78,14 @@ pub struct Builder {
     dialect: Dialect,
     packets: Vec<Packet>,
     current: Packet,
+    /// Error values of ENUM columns in the statement that is being written.
+    error_members: usize,
 }
 
 impl Builder {
     /// Starts with no packet.
     pub fn new(dialect: Dialect) -> Self {
-        Self { dialect, packets: Vec::new(), current: Packet::default() }
+        Self { dialect, packets: Vec::new(), current: Packet::default(), error_members: 0 }
     }
 
     /// The packets.
@@ -109,9 +114,11 @@ impl Builder {
             verb,
             expect: Expect::Rows(expect),
             change,
+            error_members: std::mem::take(&mut self.error_members),
         });
-        if table.gives_warnings() {
-            // Alone at the end of its packet, so that its warnings can be asked for.
+        // Alone at the end of its packet, so that its warnings can be asked for.
+        let members = self.current.statements.last().is_some_and(|planned| planned.error_members > 0);
+        if table.gives_warnings() || members {
             self.cut();
         }
     }
@@ -124,6 +131,7 @@ impl Builder {
             verb: Verb::Session,
             expect: Expect::Any,
             change: None,
+            error_members: 0,
         });
     }
 
@@ -283,6 +291,7 @@ impl Builder {
     ) {
         let most = if self.dialect.multiple_rows { ROWS_MAX } else { 1 };
         let mut count: usize = 0;
+        let members = has_members(table) && rows.iter().any(|row| row.values.contains(&Value::Enum(0)));
         for row in rows {
             let memory = row.memory();
             if count > 0 && (count >= most || self.current.sql.len() + memory * 2 > self.dialect.packet_limit)
@@ -294,7 +303,7 @@ impl Builder {
             if count == 0 {
                 self.make_room(memory);
                 let out = &mut self.current.sql;
-                out.extend_from_slice(b"INSERT INTO ");
+                out.extend_from_slice(if members { lenient::INSERT } else { "INSERT INTO " }.as_bytes());
                 write_table(table, out);
                 out.extend_from_slice(b" (");
                 let mut first = true;
@@ -312,6 +321,7 @@ impl Builder {
             for index in &table.writable {
                 comma(&mut first, out);
                 write_value(row, *index, table, out);
+                self.error_members += usize::from(row.values.get(*index) == Some(&Value::Enum(0)));
             }
             out.push(b')');
             count += 1;
@@ -334,7 +344,8 @@ impl Builder {
         }
         self.make_room(before.memory() + after.memory());
         let out = &mut self.current.sql;
-        out.extend_from_slice(b"UPDATE ");
+        let members = changed.iter().any(|index| after.values.get(*index) == Some(&Value::Enum(0)));
+        out.extend_from_slice(if members { lenient::UPDATE } else { "UPDATE " }.as_bytes());
         write_table(table, out);
         out.extend_from_slice(b" SET ");
         let mut first = true;
@@ -343,6 +354,7 @@ impl Builder {
             write_ident(&table.column(*index).name, out);
             out.push(b'=');
             write_value(after, *index, table, out);
+            self.error_members += usize::from(after.values.get(*index) == Some(&Value::Enum(0)));
         }
         // A column with ON UPDATE CURRENT_TIMESTAMP would change by itself unless it is named.
         for index in table.writable.iter().filter(|index| !changed.contains(index)) {
@@ -453,6 +465,11 @@ fn write_table(table: &Table, out: &mut Vec<u8>) {
     write_ident(&table.info.name.schema, out);
     out.push(b'.');
     write_ident(&table.info.name.table, out);
+}
+
+/// Whether a row may hold the error value of an ENUM.
+fn has_members(table: &Table) -> bool {
+    table.info.columns.iter().any(|column| matches!(column.data_type, ColumnType::Enum(_)))
 }
 
 fn write_value(row: &Row, index: usize, table: &Table, out: &mut Vec<u8>) {

@@ -1,6 +1,5 @@
 //! The stream: events in, transactions out to the appliers, barriers for what cannot be done in parallel.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use dmnode_mysql::{BinlogEvent, DecodeError, DecodeErrorKind, RowImages, RowsEve
 use tokio::sync::{Mutex, mpsc};
 
 use super::applier::Applier;
-use super::assemble::{Assembler, Step, place, xid_text};
+use super::assemble::{Assembler, Step, place};
 use super::change::{Change, RowChange, Transaction};
 use super::coordinator::{Queued, Shared, WINDOW_MAX};
 use super::ddl_run::DdlLog;
@@ -21,6 +20,7 @@ use super::scheduler::{Place, Scheduler};
 use super::scope::Scope;
 use super::tables::{Known, Tables};
 use super::write_set::write_set;
+use super::xa::{Held, Prepared};
 use crate::load::filter::reaches;
 use crate::load::{ChunkFilter, DdlCopied};
 use crate::progress::{TxnId, Window};
@@ -29,8 +29,6 @@ use crate::unit::UnitContext;
 
 /// A transaction beyond this size is not kept in memory: it is streamed into the target.
 pub const LARGE_BYTES: usize = 8 << 20;
-/// Prepared XA transactions out of scope that are remembered.
-const FOREIGN_XA_MAX: usize = 10_000;
 
 /// Why the stream ended.
 #[derive(Debug)]
@@ -68,8 +66,8 @@ pub(super) struct Open {
     pub ddls: u32,
     /// An earlier generation has applied it already.
     pub known: bool,
-    /// XA: rows were read, or deliberately not.
-    pub rows: u64,
+    /// Rows of an XA transaction that may be prepared at its end.
+    pub held: Held,
 }
 
 /// Everything the stream needs.
@@ -88,8 +86,8 @@ pub(super) struct Stream {
     pub ddl: DdlLog,
     pub until: Option<Location>,
     pub open: Open,
-    /// Prepared XA transactions without changes in scope: how they are decided does not matter.
-    pub foreign_xa: HashSet<String>,
+    /// XA transactions that are prepared and not decided.
+    pub prepared: Prepared,
 }
 
 impl Stream {
@@ -177,6 +175,9 @@ impl Stream {
                 self.moved(event);
             }
             Step::Rows(rows) => {
+                if self.assembler.is_xa() {
+                    return self.hold(event, rows).await;
+                }
                 self.rows(event, rows).await?;
                 if self.open.bytes > LARGE_BYTES {
                     self.large(event).await?;
@@ -189,23 +190,18 @@ impl Stream {
                 self.statement(event, query, inside, end).await?;
             }
             Step::Savepoint(name) => {
+                self.open.held.savepoint(&name);
                 self.open.savepoints.push((name, self.open.changes.len(), self.open.bytes));
             }
             Step::RollbackTo(name) => self.rollback_to(&name, event)?,
             Step::XaPrepared => self.xa_prepared(event, end).await?,
             Step::XaDecided { commit, xid } => {
-                if !self.foreign_xa.remove(&xid) && commit {
-                    return Err(CodedError::new(
-                        codes::BINLOG_UNSUPPORTED,
-                        "an XA transaction is committed whose changes were not read with it",
-                    )
-                    .at(place(event))
-                    .remedy("it was prepared by two-phase XA, which is not supported; compare with `diff`, and start again from a position after this one")
-                    .into());
-                }
-                self.finish_empty(end).await?;
+                self.xa_decided(commit, &xid, event, end).await?;
             }
-            Step::Commit => self.commit(end).await?,
+            Step::Commit => {
+                self.release(event).await?;
+                self.commit(end).await?;
+            }
             Step::Rollback => {
                 self.open.changes.clear();
                 self.finish_empty(end).await?;
@@ -215,7 +211,7 @@ impl Stream {
     }
 
     /// A transaction begins.
-    fn begin(&mut self) -> Result<(), Halt> {
+    pub(super) fn begin(&mut self) -> Result<(), Halt> {
         self.open = Open::default();
         self.shared.lag.busy(self.assembler.timestamp());
         if let Some(gtid) = self.assembler.gtid() {
@@ -303,7 +299,6 @@ impl Stream {
                 if let Some(row) = row {
                     let change = Change { table: Arc::clone(&known.table), row, foreign_key_checks };
                     open.bytes += change.memory();
-                    open.rows += 1;
                     open.changes.push(change);
                 }
                 Ok(())
@@ -336,29 +331,12 @@ impl Stream {
             .at(place(event))
             .into());
         };
+        self.open.held.rollback_to(name);
         let (_, changes, bytes) = self.open.savepoints[index];
         self.open.changes.truncate(changes);
         self.open.bytes = bytes;
         self.open.savepoints.truncate(index + 1);
         Ok(())
-    }
-
-    async fn xa_prepared(&mut self, event: &BinlogEvent, end: BinlogPosition) -> Result<(), Halt> {
-        if self.open.rows > 0 {
-            return Err(CodedError::new(
-                codes::BINLOG_UNSUPPORTED,
-                "a two-phase XA transaction changes tables of the task",
-            )
-            .at(place(event))
-            .remedy("two-phase XA is not supported yet: use ordinary transactions or ONE PHASE on the source, and start again from a later position")
-            .into());
-        }
-        if let dmnode_mysql::EventBody::XaPrepare { format_id, gtrid, bqual, .. } = &event.body
-            && self.foreign_xa.len() < FOREIGN_XA_MAX
-        {
-            self.foreign_xa.insert(xid_text(*format_id, gtrid, bqual));
-        }
-        self.finish_empty(end).await
     }
 
     /// The transaction ends and has nothing for the target.
@@ -393,7 +371,7 @@ impl Stream {
     }
 
     /// The transaction is complete: it goes to an applier.
-    async fn commit(&mut self, end: BinlogPosition) -> Result<(), Halt> {
+    pub(super) async fn commit(&mut self, end: BinlogPosition) -> Result<(), Halt> {
         let id = self.assembler.identity(&end);
         if self.open.changes.is_empty() || self.shared.window.lock().is_applied(&id) {
             return self.finish_empty(end).await;

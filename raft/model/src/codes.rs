@@ -247,6 +247,8 @@ codes! {
     60214 START_LOCATION "StartLocation" "sync-unit" Internal High WaitForOperator "give `meta` in task.yaml";
     60215 DDL_DURING_COPY "DdlDuringCopy" "sync-unit" Upstream High WaitForOperator "copy the table again: stop-task, then start-task --remove-meta";
     60216 ROW_REFUSED "RowRefused" "sync-unit" Downstream High WaitForOperator "compare with `diff`, correct the target, then resume-task";
+    60901 XA_PREPARE_UNKNOWN "XAPrepareUnknown" "sync-unit" Upstream High WaitForOperator "its changes cannot be known any more: go past it and compare the tables with `diff`, or copy again: stop-task, then start-task --remove-meta";
+    60902 XA_TOO_LARGE "XATooLarge" "sync-unit" Upstream High WaitForOperator "make its changes in smaller transactions, or in ONE PHASE; to go on, start again from a position after its XA COMMIT and bring its rows over by hand";
     60301 UNIT_PANICKED "UnitPanicked" "unit" Internal High Retry "this is a defect of dmnode; please report it with the log. The unit is started again by itself";
     60302 UNIT_HUNG "UnitHung" "unit" Internal High Retry "the unit is started again by itself; when it recurs, look whether the source or the target is stuck";
     60303 FAILPOINT "Failpoint" "unit" Internal Low Retry "only tests make this error";

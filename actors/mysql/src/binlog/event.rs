@@ -142,6 +142,8 @@ pub struct GtidEvent {
     pub gtid: Gtid,
     /// MariaDB: the event group is a single statement without BEGIN and COMMIT.
     pub standalone: bool,
+    /// MariaDB: the transaction is prepared at its end, to be decided later.
+    pub xa: bool,
     /// Commit time on the server that ran it first, microseconds since 1970 (MySQL).
     pub original_commit_timestamp: Option<u64>,
     /// Commit time on the immediate source, microseconds since 1970 (MySQL).

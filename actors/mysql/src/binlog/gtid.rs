@@ -13,6 +13,8 @@ const LOGICAL_CLOCK: u8 = 2;
 const TAGGED_VERSION: u8 = 2;
 /// MariaDB: the group is one statement without BEGIN and COMMIT.
 const MARIADB_STANDALONE: u8 = 1;
+/// MariaDB: the group ends with XA PREPARE.
+const MARIADB_PREPARED_XA: u8 = 0x40;
 /// Format number of a GTID set with tags.
 const FORMAT_TAGGED: u64 = 1;
 
@@ -26,6 +28,7 @@ pub(super) fn parse_mysql(body: &[u8]) -> Parsed<GtidEvent> {
     let mut event = GtidEvent {
         gtid: Gtid::Mysql { sid, tag: String::new(), gno },
         standalone: false,
+        xa: false,
         original_commit_timestamp: None,
         immediate_commit_timestamp: None,
         transaction_length: None,
@@ -97,6 +100,7 @@ pub(super) fn parse_tagged(body: &[u8]) -> Parsed<GtidEvent> {
     Ok(GtidEvent {
         gtid: Gtid::Mysql { sid, tag, gno },
         standalone: false,
+        xa: false,
         original_commit_timestamp: original.or(immediate),
         immediate_commit_timestamp: immediate,
         transaction_length: length,
@@ -112,6 +116,7 @@ pub(super) fn parse_mariadb(body: &[u8], server_id: u32) -> Parsed<GtidEvent> {
     Ok(GtidEvent {
         gtid: Gtid::Mariadb { domain, server_id, sequence },
         standalone: flags & MARIADB_STANDALONE != 0,
+        xa: flags & MARIADB_PREPARED_XA != 0,
         original_commit_timestamp: None,
         immediate_commit_timestamp: None,
         transaction_length: None,

@@ -232,7 +232,9 @@ impl Writer {
                 let text = decimal::decimal(&mut cursor, precision, scale)?;
                 match self.form {
                     Form::Text => self.number(text),
-                    Form::Sql => self.number(format_args!("CAST({text} AS DECIMAL({precision},{scale}))")),
+                    // A number with a point is a DECIMAL of just these digits.
+                    Form::Sql if scale > 0 => self.number(text),
+                    Form::Sql => self.number(format_args!("{text}.")),
                 }
             }
             opaque::DATE | opaque::DATETIME | opaque::TIMESTAMP | opaque::TIME => {
@@ -346,7 +348,7 @@ mod tests {
         assert_eq!(sql(&document()), r#"JSON_OBJECT('a', JSON_ARRAY(1, 70000, 1.5e0), 'b', 'x"y')"#);
         let decimal = [15, 246, 4, 3, 2, 0x81, 10];
         assert!(!to_text(&decimal).unwrap().1);
-        assert_eq!(sql(&decimal), "CAST(CAST(1.10 AS DECIMAL(3,2)) AS JSON)");
+        assert_eq!(sql(&decimal), "CAST(1.10 AS JSON)");
         assert_eq!(sql(&[15, 253, 2, 1, 2]), "CAST(x'0102' AS JSON)");
         assert!(to_text(&document()).unwrap().1);
     }
