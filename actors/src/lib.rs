@@ -12,6 +12,7 @@ mod fit;
 mod lenient;
 pub mod load;
 pub mod meta;
+pub mod operator;
 pub mod progress;
 pub mod subtask;
 pub mod supervision;

@@ -18,12 +18,14 @@ mod coordinator;
 mod ddl;
 mod ddl_run;
 mod ddl_session;
+mod decisions;
 mod deliver;
 mod diagnose;
 mod filtering;
 mod lag;
 mod large;
 mod reader;
+mod refusal;
 mod report;
 mod scheduler;
 mod scope;
@@ -60,6 +62,7 @@ use conflict::ConflictLog;
 use coordinator::Shared;
 use ddl_run::DdlLog;
 pub(crate) use ddl_run::marker_names;
+use decisions::Decisions;
 use diagnose::Evidence;
 use reader::Reader;
 use scheduler::Scheduler;
@@ -193,9 +196,11 @@ async fn prepare(
     let filter = filter.filter(|filter| !filter.is_passed(&location));
     let reader = Reader::open(&spec.source.from, info.clone(), &location, spec.source.enable_gtid).await?;
 
+    let settled = Some(location.position.clone());
     let window = Window::new(Watermark { number, location }, begun.applied);
     let books: Vec<ApplierBook> = (0..count).map(|index| ApplierBook::new(index, &window)).collect();
     let shared = Arc::new(Shared::new(window, count, ctx.heartbeat.clone()));
+    *shared.settled.lock() = settled;
     let target = store.server().clone();
     let dialect = Dialect {
         modern_mysql: !target.is_mariadb() && target.version >= (8, 0, 20),
@@ -247,6 +252,8 @@ async fn prepare(
         reader,
         target,
         ddl,
+        decisions: Decisions::new(&subtask.decisions),
+        endpoints: [spec.source.from.clone(), subtask.target.clone()],
         until: spec.until.clone(),
         open: Open::default(),
         prepared: xa::Prepared::default(),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use dmnode_model::BinlogPosition;
 use dmnode_model::error::CodedError;
 use dmnode_model::ids::{Epoch, SourceId, TaskName};
 use dmnode_model::status::{CopyProgress, DumpStatus, LoadStatus, SyncStatus, UnitType};
@@ -63,6 +64,8 @@ pub struct UnitReport {
     pub sync: Option<SyncStatus>,
     /// Progress of the copy in our own, finer terms; stays after the copy is done.
     pub copy: Option<CopyProgress>,
+    /// Everything before it is in the target for good, decisions of operators included.
+    pub settled: Option<BinlogPosition>,
 }
 
 /// Gives a fresh report when somebody asks, so that a unit's hot path only counts.

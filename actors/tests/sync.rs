@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
+#[path = "sync/decisions.rs"]
+mod decisions;
 #[path = "support/proxy.rs"]
 mod proxy;
 mod support;
@@ -34,6 +36,8 @@ struct Rig {
     /// Whether the task names its start: the first byte of the first file.
     meta: bool,
     epoch: u64,
+    /// What an operator decided.
+    decisions: Vec<dmnode_model::StreamDecision>,
 }
 
 struct Running {
@@ -69,7 +73,17 @@ impl Rig {
     async fn with(from: Kind, source: &[&str], to: Kind, gtid: bool) -> Self {
         let (source, target) = tokio::join!(Server::start(from, source), Server::start(to, &[]));
         let target_port = target.port;
-        Self { source, target, gtid, workers: 4, target_port, task: String::new(), meta: true, epoch: 1 }
+        Self {
+            source,
+            target,
+            gtid,
+            workers: 4,
+            target_port,
+            task: String::new(),
+            meta: true,
+            epoch: 1,
+            decisions: Vec::new(),
+        }
     }
 
     fn spec(&self) -> SyncSpec {
@@ -92,7 +106,8 @@ impl Rig {
             self.task
         );
         let task = TaskConfig::from_yaml(&yaml, None).unwrap_or_else(|err| panic!("{err}\n{yaml}")).value;
-        let subtask = task.subtask(&SourceId::new(SOURCE)).unwrap();
+        let mut subtask = task.subtask(&SourceId::new(SOURCE)).unwrap();
+        subtask.decisions.clone_from(&self.decisions);
         SyncSpec { source, subtask, until: None }
     }
 

@@ -72,6 +72,11 @@ pub enum Command {
     PauseTask(OperateTaskArgs),
     /// Resume a paused task, or all tasks of one source (-s).
     ResumeTask(OperateTaskArgs),
+    /// Decide what becomes of an event that a task cannot pass.
+    Binlog(BinlogArgs),
+    /// Decide what becomes of an event that a task cannot pass (old spelling of `binlog`).
+    #[command(hide = true)]
+    HandleError(HandleErrorArgs),
     /// Show how tasks are doing.
     QueryStatus(QueryStatusArgs),
     /// Show leader, masters and workers (every node is both).
@@ -164,6 +169,74 @@ pub struct OperateTaskArgs {
     /// Without a task: operate on this many tasks at a time.
     #[arg(long, default_value_t = 5)]
     pub batch_size: usize,
+}
+
+/// `binlog`.
+#[derive(Debug, Args)]
+pub struct BinlogArgs {
+    /// What to decide.
+    #[command(subcommand)]
+    pub operation: BinlogOperation,
+    /// Start of the event in the source's binlog, such as `mysql-bin.000001:1155`; without it the event of the
+    /// present error.
+    #[arg(short = 'b', long, global = true, value_name = "FILE:POS")]
+    pub binlog_pos: Option<String>,
+}
+
+/// The decisions.
+#[derive(Debug, Subcommand)]
+pub enum BinlogOperation {
+    /// Drop the event.
+    Skip {
+        /// Task name or task file.
+        #[arg(value_name = "TASK|FILE")]
+        task: String,
+    },
+    /// Execute other statements in its place.
+    Replace {
+        /// Task name or task file.
+        #[arg(value_name = "TASK|FILE")]
+        task: String,
+        /// DDL with schema-qualified names.
+        #[arg(required = true)]
+        sql: Vec<String>,
+    },
+    /// Execute other statements before it.
+    Inject {
+        /// Task name or task file.
+        #[arg(value_name = "TASK|FILE")]
+        task: String,
+        /// DDL with schema-qualified names.
+        #[arg(required = true)]
+        sql: Vec<String>,
+    },
+    /// Take a decision back.
+    Revert {
+        /// Task name or task file.
+        #[arg(value_name = "TASK|FILE")]
+        task: String,
+    },
+    /// Show the decisions that wait for their events.
+    List {
+        /// Task name or task file.
+        #[arg(value_name = "TASK|FILE")]
+        task: String,
+    },
+}
+
+/// `handle-error`.
+#[derive(Debug, Args)]
+pub struct HandleErrorArgs {
+    /// Task name or task file.
+    #[arg(value_name = "TASK|FILE")]
+    pub task: String,
+    /// skip, replace, revert, inject or list.
+    pub operation: String,
+    /// DDL with schema-qualified names.
+    pub sql: Vec<String>,
+    /// Start of the event in the source's binlog, such as `mysql-bin.000001:1155`.
+    #[arg(short = 'b', long, value_name = "FILE:POS")]
+    pub binlog_pos: Option<String>,
 }
 
 /// `query-status`.

@@ -1,16 +1,17 @@
 //! The commands: arguments to requests, answers to text and exit code.
 
 use dmnode_model::api::{
-    CheckTaskRequest, ConfigKind as ApiConfigKind, CtlRequest, DecryptRequest, EncryptRequest,
-    GetConfigRequest, ListMemberRequest, OperateSourceRequest, OperateTaskRequest, QueryStatusRequest,
-    SourceOp, StartTaskRequest, TaskOp, TransferSourceRequest,
+    CheckTaskRequest, ConfigKind as ApiConfigKind, CtlRequest, DecryptRequest, EncryptRequest, ErrorOp,
+    GetConfigRequest, HandleErrorRequest, ListMemberRequest, OperateSourceRequest, OperateTaskRequest,
+    QueryStatusRequest, SourceOp, StartTaskRequest, TaskOp, TransferSourceRequest,
 };
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use crate::args::{
-    CheckTaskArgs, Command, ConfigArgs, ConfigKind, ListMemberArgs, OperateSourceArgs, OperateTaskArgs,
-    QueryStatusArgs, SourceOperation, StartTaskArgs, TransferSourceArgs,
+    BinlogArgs, BinlogOperation, CheckTaskArgs, Command, ConfigArgs, ConfigKind, HandleErrorArgs,
+    ListMemberArgs, OperateSourceArgs, OperateTaskArgs, QueryStatusArgs, SourceOperation, StartTaskArgs,
+    TransferSourceArgs,
 };
 use crate::client::{Answer, Client, Intent};
 use crate::exit::{CtlError, Exit};
@@ -39,6 +40,8 @@ impl Session {
             Command::StopTask(args) => self.operate_task(TaskOp::Delete, args).await,
             Command::PauseTask(args) => self.operate_task(TaskOp::Pause, args).await,
             Command::ResumeTask(args) => self.operate_task(TaskOp::Resume, args).await,
+            Command::Binlog(args) => self.binlog(args).await,
+            Command::HandleError(args) => self.handle_error_old(args).await,
             Command::QueryStatus(args) => self.query_status(args).await,
             Command::ListMember(args) => self.list_member(args).await,
             Command::Config(args) => self.config(args).await,
@@ -178,6 +181,60 @@ impl Session {
         self.finish(&answer, true, tables::workers)
     }
 
+    async fn binlog(&self, args: &BinlogArgs) -> Result<Exit, CtlError> {
+        let (op, task, sqls) = match &args.operation {
+            BinlogOperation::Skip { task } => (ErrorOp::Skip, task, &[][..]),
+            BinlogOperation::Replace { task, sql } => (ErrorOp::Replace, task, sql.as_slice()),
+            BinlogOperation::Inject { task, sql } => (ErrorOp::Inject, task, sql.as_slice()),
+            BinlogOperation::Revert { task } => (ErrorOp::Revert, task, &[][..]),
+            BinlogOperation::List { task } => (ErrorOp::List, task, &[][..]),
+        };
+        self.handle_error(op, task, args.binlog_pos.as_deref(), sqls).await
+    }
+
+    async fn handle_error_old(&self, args: &HandleErrorArgs) -> Result<Exit, CtlError> {
+        let op = match args.operation.to_ascii_lowercase().as_str() {
+            "skip" => ErrorOp::Skip,
+            "replace" => ErrorOp::Replace,
+            "revert" => ErrorOp::Revert,
+            "inject" => ErrorOp::Inject,
+            "list" => ErrorOp::List,
+            other => {
+                return Err(CtlError::Usage(format!(
+                    "invalid operation '{other}', please use `skip`, `replace` or `revert`"
+                )));
+            }
+        };
+        self.handle_error(op, &args.task, args.binlog_pos.as_deref(), &args.sql).await
+    }
+
+    async fn handle_error(
+        &self,
+        op: ErrorOp,
+        task: &str,
+        binlog_pos: Option<&str>,
+        sqls: &[String],
+    ) -> Result<Exit, CtlError> {
+        let takes_sql = matches!(op, ErrorOp::Replace | ErrorOp::Inject);
+        if takes_sql == sqls.is_empty() {
+            return Err(CtlError::Usage(
+                if takes_sql { "give the statements" } else { "this operation takes no statements" }
+                    .to_owned(),
+            ));
+        }
+        let request = HandleErrorRequest {
+            op,
+            task: files::task_name(task),
+            sources: self.sources.clone(),
+            binlog_pos: binlog_pos.unwrap_or_default().to_owned(),
+            sqls: sqls.iter().map(|sql| unquoted(sql)).collect(),
+        };
+        let is_change = op != ErrorOp::List;
+        let intent = if is_change { Intent::change() } else { Intent::Read };
+        let answer = self.client.call(&intent, &request).await?;
+        self.finish(&answer, is_change, tables::workers)
+    }
+
     async fn operate_tasks_of_source(&self, op: TaskOp, batch_size: usize) -> Result<Exit, CtlError> {
         let [source] = self.sources.as_slice() else {
             return Err(CtlError::Usage(
@@ -312,6 +369,17 @@ fn argument_or_stdin(argument: &str) -> Result<String, CtlError> {
         .read_line(&mut line)
         .map_err(|err| CtlError::Refused(format!("read standard input: {err}")))?;
     Ok(line.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+/// Without the quotes that a shell has left around the statement.
+fn unquoted(sql: &str) -> String {
+    let sql = sql.trim();
+    for quote in ['"', '\''] {
+        if let Some(inner) = sql.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)) {
+            return inner.to_owned();
+        }
+    }
+    sql.to_owned()
 }
 
 /// Refused, done, or done with a part that failed.

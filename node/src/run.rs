@@ -137,6 +137,7 @@ async fn work(control: &Arc<Control>) -> Result<(), String> {
         Arc::clone(&control.unreadable),
     );
     tokio::select! {
+        () = control.settle_decisions() => Err("settled decisions are not dropped any more".to_owned()),
         () = follow => Err("the replicated state is not followed any more".to_owned()),
         failed = raft.wait_failed() => Err(failed.to_string()),
     }

@@ -10,8 +10,8 @@ use actix_web::web::{Bytes, Data, Json, JsonConfig, Path, PayloadConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use dmnode_model::api::{
     CTL_PREFIX, CheckTaskRequest, CtlRequest, DecryptRequest, DiffRequest, EncryptRequest, GetConfigRequest,
-    LOG_INDEX_HEADER, ListMemberRequest, OperateSourceRequest, OperateTaskRequest, QueryStatusRequest,
-    REQUEST_ID_HEADER, StartTaskRequest, TransferSourceRequest,
+    HandleErrorRequest, LOG_INDEX_HEADER, ListMemberRequest, OperateSourceRequest, OperateTaskRequest,
+    QueryStatusRequest, REQUEST_ID_HEADER, StartTaskRequest, TransferSourceRequest,
 };
 use dmnode_model::status::PlainResponse;
 use dmnode_raft::{MAX_RPC_BODY, RaftNodeError};
@@ -58,6 +58,7 @@ pub fn serve(listener: TcpListener, control: Arc<Control>) -> std::io::Result<Se
                 web::scope(CTL_PREFIX)
                     .route(StartTaskRequest::NAME, web::post().to(start_task))
                     .route(OperateTaskRequest::NAME, web::post().to(operate_task))
+                    .route(HandleErrorRequest::NAME, web::post().to(handle_error))
                     .route(QueryStatusRequest::NAME, web::post().to(query_status))
                     .route(CheckTaskRequest::NAME, web::post().to(check_task))
                     .route(OperateSourceRequest::NAME, web::post().to(operate_source))
@@ -189,6 +190,7 @@ macro_rules! change {
 
 change!(start_task, StartTaskRequest);
 change!(operate_task, OperateTaskRequest);
+change!(handle_error, HandleErrorRequest);
 change!(operate_source, OperateSourceRequest);
 change!(transfer_source, TransferSourceRequest);
 read!(query_status, QueryStatusRequest);

@@ -120,6 +120,7 @@ fn owned_sources(state: &State, node: NodeId, key: Option<&SecretKey>) -> (Vec<O
                     config.merge_source(&source);
                     config.start_time =
                         subtask.start_time.clone().map(|text| StartTime { text, request: subtask.started });
+                    config.decisions.clone_from(&subtask.decisions);
                     let stage = match subtask.stage {
                         dmnode_raft::DesiredStage::Running => DesiredStage::Running,
                         dmnode_raft::DesiredStage::Paused => DesiredStage::Paused,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use dmnode_model::{Epoch, NodeId, SourceId, TaskName};
+use dmnode_model::{BinlogPosition, Epoch, NodeId, SourceId, StreamOp, TaskName};
 use serde::{Deserialize, Serialize};
 
 use crate::state::DesiredStage;
@@ -163,6 +163,26 @@ pub enum CommandKind {
         /// The epoch of the assignment the decision was made on.
         expected_epoch: Epoch,
     },
+    /// Records or takes back an operator's decision about an event, and starts the subtasks afresh with it.
+    DecideEvent {
+        /// The task.
+        task: TaskName,
+        /// Position of the event in each source's stream.
+        positions: BTreeMap<SourceId, BinlogPosition>,
+        /// What is to become of it; `None` takes an earlier decision back.
+        op: Option<StreamOp>,
+        /// The operator's statements.
+        statements: Vec<String>,
+    },
+    /// Drops the decisions about events that are applied for good.
+    SettleDecisions {
+        /// The task.
+        task: TaskName,
+        /// The source.
+        source: SourceId,
+        /// Everything before it is applied.
+        before: BinlogPosition,
+    },
 }
 
 impl CommandKind {
@@ -181,12 +201,20 @@ impl CommandKind {
             Self::SetStage { .. } => "set-stage",
             Self::Assign { .. } => "assign",
             Self::Unassign { .. } => "unassign",
+            Self::DecideEvent { .. } => "decide-event",
+            Self::SettleDecisions { .. } => "settle-decisions",
         }
     }
 
     /// Whether the command carries an operator's intent, as against the cluster's own housekeeping.
     pub(crate) fn is_operators(&self) -> bool {
-        !matches!(self, Self::InitCluster { .. } | Self::RegisterNode { .. } | Self::RemoveNode { .. })
+        !matches!(
+            self,
+            Self::InitCluster { .. }
+                | Self::RegisterNode { .. }
+                | Self::RemoveNode { .. }
+                | Self::SettleDecisions { .. }
+        )
     }
 }
 

@@ -1,6 +1,7 @@
 //! The state machine: every decision is checked against the version it was made on, and nothing but the state and
 //! the command takes part, so that every replica decides the same.
 
+mod decisions;
 mod nodes;
 mod requests;
 mod sources;
@@ -75,6 +76,12 @@ impl State {
                 self.assign(index, source, *node, *expected_epoch, *pinned)
             }
             CommandKind::Unassign { source, expected_epoch } => self.unassign(index, source, *expected_epoch),
+            CommandKind::DecideEvent { task, positions, op, statements } => {
+                self.decide_event(index, task, positions, *op, statements)
+            }
+            CommandKind::SettleDecisions { task, source, before } => {
+                self.settle_decisions(task, source, before)
+            }
         }
     }
 }
@@ -103,6 +110,10 @@ fn check_lengths(command: &Command) -> Result<(), Refused> {
         CommandKind::PutTask { task, config, .. } | CommandKind::UpdateTask { task, config, .. } => {
             names.push(task.as_str());
             configs.push(config);
+        }
+        CommandKind::DecideEvent { task, statements, .. } => {
+            names.push(task.as_str());
+            configs.extend(statements.iter().map(String::as_str));
         }
         _ => {}
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dmnode_model::{Epoch, NodeId, SourceId, TaskName};
+use dmnode_model::{Epoch, NodeId, SourceId, StreamDecision, TaskName};
 use serde::{Deserialize, Serialize};
 
 use crate::command::CommandReply;
@@ -70,6 +70,8 @@ pub struct SubtaskEntry {
     pub start_time: Option<String>,
     /// Log index of the start: which one it was.
     pub started: u64,
+    /// What operators decided about events of the stream, by position.
+    pub decisions: Vec<StreamDecision>,
 }
 
 /// The stage an operator wants a subtask in.

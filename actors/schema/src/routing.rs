@@ -40,6 +40,25 @@ pub fn strip_create_select_suffix(sql: &str, mode: SqlMode) -> Cow<'_, str> {
     }
 }
 
+/// The statements of a text, cut at the semicolons outside of strings and comments; empty ones are left out.
+pub fn split_statements(text: &str, mode: SqlMode) -> Vec<String> {
+    let tokens = Tokens::of(text, mode);
+    let mut statements = Vec::new();
+    let (mut start, mut has_words) = (0, false);
+    for token in 0..=tokens.len() {
+        let span = tokens.span(token);
+        if token < tokens.len() && !tokens.punct(token, ';') {
+            has_words = true;
+            continue;
+        }
+        if has_words {
+            statements.push(text.get(start..span.start).unwrap_or("").trim().to_owned());
+        }
+        (start, has_words) = (span.end, false);
+    }
+    statements
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use dmnode_model::Location;
 use dmnode_model::error::CodedError;
+use dmnode_model::{BinlogPosition, Location};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -82,6 +82,8 @@ pub struct Shared {
     pub source_location: Mutex<Option<Location>>,
     /// The large transaction under way.
     pub large: Mutex<Option<LargeProgress>>,
+    /// Everything before it is in the target for good, decisions of operators included.
+    pub settled: Mutex<Option<BinlogPosition>>,
     /// The unit's heartbeat.
     pub heartbeat: Heartbeat,
 }
@@ -100,6 +102,7 @@ impl Shared {
             lag: Lag::default(),
             source_location: Mutex::new(None),
             large: Mutex::new(None),
+            settled: Mutex::new(None),
             heartbeat,
         }
     }

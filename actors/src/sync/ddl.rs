@@ -27,6 +27,16 @@ pub enum Object {
     Database(String),
 }
 
+impl Object {
+    /// Its name for statements.
+    pub fn quoted(&self) -> String {
+        match self {
+            Object::Table(name) => name.quoted(),
+            Object::Database(name) => quote_ident(name),
+        }
+    }
+}
+
 /// How to find out after a crash whether the statement took effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Evidence {
@@ -51,6 +61,8 @@ pub struct Ddl {
     pub evidence: Evidence,
     /// Errors that mean "is already so" (the target was prepared, or several sources share it).
     pub tolerated: &'static [u16],
+    /// The tables at the source, as far as they are in scope.
+    pub sources: Vec<TableName>,
 }
 
 /// The decision.
@@ -71,24 +83,50 @@ pub struct Servers<'a> {
     pub target: &'a ServerInfo,
 }
 
-/// Decides on a statement. `copied` says whether the copy contains a DDL on a table (`None`: there is no copy under
-/// way).
+/// Decides on a statement of the stream. `copied` says whether the copy contains a DDL on a table (`None`: there is no
+/// copy under way).
 pub fn decide(
     query: &QueryEvent,
     scope: &Scope,
     servers: Servers<'_>,
-    mut copied: Option<&mut dyn FnMut(&TableName) -> DdlCopied>,
+    copied: Option<&mut dyn FnMut(&TableName) -> DdlCopied>,
 ) -> Result<Decision, CodedError> {
     let Some(text) = query.sql_text() else {
         return Err(CodedError::new(
             codes::SYNCER_PARSE_DDL,
             "a statement is in a character set that is not supported and has characters beyond ASCII",
         )
-        .remedy("run it in the target by hand, and start again from a position after it"));
+        .remedy("run it in the target by hand, then `binlog skip` it here"));
     };
     let mode = query.sql_mode.map(|bits| SqlMode::from_bits(bits, servers.source)).unwrap_or_default();
-    let text = strip_create_select_suffix(&text, mode);
-    let mut statement = Statement::classify(&text, &query.schema, mode);
+    let words = Words { text: &text, schema: &query.schema, mode, thread_id: query.thread_id };
+    decide_words(words, scope, servers, copied)
+}
+
+/// Decides on a statement of an operator: the source's names, the target's dialect.
+pub fn decide_operators(text: &str, scope: &Scope, servers: Servers<'_>) -> Result<Decision, CodedError> {
+    let servers = Servers { source: servers.target.flavor, target: servers.target };
+    let words = Words { text, schema: "", mode: SqlMode::default(), thread_id: 0 };
+    decide_words(words, scope, servers, None)
+}
+
+/// A statement and how it is to be read.
+struct Words<'a> {
+    text: &'a str,
+    schema: &'a str,
+    mode: SqlMode,
+    thread_id: u32,
+}
+
+fn decide_words(
+    words: Words<'_>,
+    scope: &Scope,
+    servers: Servers<'_>,
+    mut copied: Option<&mut dyn FnMut(&TableName) -> DdlCopied>,
+) -> Result<Decision, CodedError> {
+    let mode = words.mode;
+    let text = strip_create_select_suffix(words.text, mode);
+    let mut statement = Statement::classify(&text, words.schema, mode);
     if scope.lower_case {
         lower_case(&mut statement);
     }
@@ -121,11 +159,11 @@ pub fn decide(
                         codes::STATEMENT_FORMAT,
                         format!("a change is in the binlog as a statement ({verb}), not as rows"),
                     )
-                    .cause(format!("written by connection {} of the source", query.thread_id))
+                    .cause(format!("written by connection {} of the source", words.thread_id))
                 }
                 _ => CodedError::new(codes::SYNCER_PARSE_DDL, "a statement of the binlog is not understood")
                     .statement(text.chars().take(60).collect::<String>())
-                    .remedy("if it does not matter to the target, start again from a position after it"),
+                    .remedy("if it does not matter to the target, `binlog skip` it; if it does, `binlog replace` it"),
             });
         }
         StatementKind::CreateDatabase | StatementKind::AlterDatabase | StatementKind::DropDatabase => {
@@ -156,6 +194,7 @@ pub fn decide(
                 objects: vec![Object::Database(target)],
                 evidence: Evidence::Repeatable,
                 tolerated,
+                sources: Vec::new(),
             }));
         }
         StatementKind::CreateTable { .. }
@@ -217,7 +256,7 @@ pub fn decide(
             codes::DDL_UNSUPPORTED,
             "a statement changes tables inside and outside of the task's scope, and they depend on each other",
         )
-        .remedy("take all of them into the block-allow-list or none; for now do in the target by hand what is needed and start again from a position after it")
+        .remedy("take all of them into the block-allow-list or none; for now do in the target by hand what is needed, then `binlog skip` the statement")
     };
     let execute =
         |sql: &str, evidence: Evidence, tolerated: &'static [u16]| -> Result<Decision, CodedError> {
@@ -226,6 +265,7 @@ pub fn decide(
                 objects: objects.clone(),
                 evidence,
                 tolerated,
+                sources: inside.clone(),
             }))
         };
     match &statement.kind {
@@ -261,7 +301,7 @@ pub fn decide(
             "CREATE TABLE … SELECT is in the binlog as a statement, its rows are not",
         )),
         StatementKind::Sequence => Err(stop(codes::DDL_UNSUPPORTED, "sequences are not migrated")
-            .remedy("create it in the target by hand, and start again from a position after the statement")),
+            .remedy("create it in the target by hand, then `binlog skip` the statement")),
         StatementKind::CreateTable { like, .. } => {
             if *like {
                 for model in statement.tables.iter().filter(|reference| reference.role == NameRole::Like) {
@@ -286,7 +326,7 @@ pub fn decide(
 
 /// Several sources' rows are in one table: nobody here can tell which of them are meant.
 fn shared(error: CodedError) -> CodedError {
-    error.remedy("delete the rows of this shard in the target by hand, if they are not wanted, and start again from a position after the statement")
+    error.remedy("delete the rows of this shard in the target by hand, if they are not wanted, then `binlog skip` the statement")
 }
 
 /// The names as a source with `lower_case_table_names` keeps them.

@@ -99,6 +99,11 @@ impl DdlLog {
         )
     }
 
+    /// The statement that removes all traces, when everything that was read is applied.
+    pub fn clear_all_sql(&self) -> String {
+        format!("DELETE FROM {} WHERE source_id = {}", self.table, self.source)
+    }
+
     #[allow(clippy::too_many_arguments, reason = "one call, and each is its own thing")]
     async fn one(
         &mut self,
@@ -259,13 +264,7 @@ impl DdlLog {
         objects: &[Object],
         digest: &str,
     ) -> String {
-        let objects: Vec<String> = objects
-            .iter()
-            .map(|object| match object {
-                Object::Table(name) => name.quoted(),
-                Object::Database(name) => quote_ident(name),
-            })
-            .collect();
+        let objects: Vec<String> = objects.iter().map(Object::quoted).collect();
         format!(
             "INSERT INTO {} (source_id, txn_id, statement_no, stage, sql_text, objects, digest_before, location) \
              VALUES ({}, {}, {}, 'intent', {}, {}, '{digest}', {}) \

@@ -166,12 +166,15 @@ impl Large<'_> {
         match step {
             Step::Nothing | Step::Idle | Step::Moved | Step::Savepoint(_) => {}
             Step::Rows(rows) => {
-                self.stream.rows(&event, rows).await?;
+                if !self.stream.drops_rows(&event, rows) {
+                    self.stream.rows(&event, rows).await?;
+                }
                 if self.stream.open.bytes > PART_BYTES {
                     self.send(transaction).await.map_err(Stopped::Target)?;
                 }
                 self.show(event.end_pos);
             }
+            Step::Statement { .. } if self.stream.drops_statement(&event) => {}
             Step::Statement { query, .. } => {
                 let filtered = self.stream.filtered(query).await.map_err(|error| error.at(&self.at))?;
                 let Some(query) = filtered else { return Ok(None) };

@@ -82,7 +82,7 @@ pub fn report(shared: Arc<Shared>, rules: Arc<Rules>) -> Arc<dyn Report> {
             }),
             ..SyncStatus::default()
         };
-        UnitReport { sync: Some(status), ..UnitReport::default() }
+        UnitReport { sync: Some(status), settled: shared.settled.lock().clone(), ..UnitReport::default() }
     })
 }
 

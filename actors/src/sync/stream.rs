@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dmnode_model::codes;
+use dmnode_model::config::Endpoint;
 use dmnode_model::error::CodedError;
 use dmnode_model::{BinlogPosition, Location};
 use dmnode_mysql::{BinlogEvent, DecodeError, DecodeErrorKind, RowImages, RowsEvent, ServerInfo, Value};
@@ -15,6 +16,7 @@ use super::assemble::{Assembler, Step, place};
 use super::change::{Change, RowChange, Transaction};
 use super::coordinator::{Queued, Shared, WINDOW_MAX};
 use super::ddl_run::DdlLog;
+use super::decisions::Decisions;
 use super::reader::Reader;
 use super::scheduler::{Place, Scheduler};
 use super::scope::Scope;
@@ -84,6 +86,9 @@ pub(super) struct Stream {
     pub reader: Reader,
     pub target: ServerInfo,
     pub ddl: DdlLog,
+    pub decisions: Decisions,
+    /// Source and target.
+    pub endpoints: [Endpoint; 2],
     pub until: Option<Location>,
     pub open: Open,
     /// XA transactions that are prepared and not decided.
@@ -105,6 +110,7 @@ impl Stream {
     }
 
     async fn turn(&mut self) -> Result<(), Halt> {
+        self.settle_decisions().await?;
         let event = self.next_event().await?;
         self.handle(&event).await
     }
@@ -174,6 +180,7 @@ impl Stream {
                 self.tables.forget_numbers();
                 self.moved(event);
             }
+            Step::Rows(rows) if self.drops_rows(event, rows) => {}
             Step::Rows(rows) => {
                 if self.assembler.is_xa() {
                     return self.hold(event, rows).await;

@@ -1,21 +1,27 @@
 //! Statements of the stream: a barrier, then what [`super::ddl`] decides.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use dmnode_model::BinlogPosition;
 use dmnode_model::codes;
 use dmnode_model::error::CodedError;
+use dmnode_model::{BinlogPosition, StreamDecision, StreamOp};
 use dmnode_mysql::BinlogEvent;
+use dmnode_schema::SqlMode;
 
 use super::change::describe;
-use super::ddl::{CONTAINED, Decision, Servers, decide, session};
+use super::ddl::{CONTAINED, Ddl, Decision, Servers, decide, decide_operators, session};
+use super::decisions::start_of;
+use super::refusal::{Refused, explain};
 use super::stream::{Halt, Open, Stream};
 use super::tracker::{Statements, Tracked};
 use crate::progress::TxnId;
 
 /// A DDL may take so long before the unit is taken for hung.
 const DDL_LIMIT: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3600);
+/// To ask both servers for definitions.
+const EXPLAIN_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
 
 impl Stream {
     /// A statement: DDL, or something that must not be there.
@@ -32,78 +38,61 @@ impl Stream {
         if self.open.known {
             return if inside { Ok(()) } else { self.finish_empty(end).await };
         }
-        let at = describe(&id, &end);
-        let (source, target) = (self.reader.flavor(), self.target.clone());
-        let servers = Servers { source, target: &target };
-        let filtered = self.filtered(query).await.map_err(|error| error.at(&at))?;
-        let query = filtered.as_deref().unwrap_or(query);
-        let decision = if filtered.is_none() {
-            Decision::Skip("left out by a filter")
-        } else {
-            let gtid = self.assembler.gtid().cloned();
-            let filter = self.filter.as_ref();
-            let mut copied = filter.map(|filter| {
-                |table: &dmnode_model::TableName| filter.ddl_is_copied(table, &end, gtid.as_ref())
-            });
-            let copied = copied.as_mut().map(|copied| copied as &mut (dyn FnMut(&_) -> _ + '_));
-            decide(query, &self.scope, servers, copied).map_err(|error| error.at(&at))?
+        let start = start_of(event);
+        let place = Place { at: in_dms_words(&start, &end, &id), short: describe(&id, &end) };
+        let decided = self.decisions.take(&start);
+        let filtered = match &decided {
+            // What an operator says goes before what the filters say.
+            Some(decided) if decided.op != StreamOp::Inject => Some(Cow::Borrowed(query)),
+            _ => self.filtered(query).await.map_err(|error| error.at(&place.at))?,
         };
-        match decision {
-            Decision::Skip(why) => {
-                tracing::debug!(location = %at, why, "statement skipped");
-                self.shared.counters.skipped.fetch_add(1, Ordering::Relaxed);
-                let tracked = if why == CONTAINED {
-                    Tracked::default()
-                } else {
-                    self.tables.track(&self.scope, query, source, &at).await?
-                };
-                if inside || tracked.is_empty() {
-                    if !inside {
-                        self.finish_empty(end).await?;
-                    }
-                    return Ok(());
-                }
-                self.barrier().await?;
-                self.scheduler.clear();
-                self.passed(id, end, &tracked.statements).await
-            }
-            Decision::Execute(ddl) => {
-                if !self.open.changes.is_empty() {
-                    return Err(CodedError::new(
-                        codes::DDL_UNSUPPORTED,
-                        "a DDL stands after row changes in one transaction",
-                    )
-                    .at(at)
-                    .into());
-                }
-                self.barrier().await?;
-                tracing::info!(location = %at, objects = ?ddl.objects, "executing a DDL");
-                let mut settings = session(query, event.header.timestamp, servers);
-                let further =
-                    self.tables.ddl_settings(query, event.header.timestamp, source, &ddl.statements);
-                settings.extend(further.await.map_err(|error| error.at(&at))?);
-                let applier = Arc::clone(&self.appliers[0]);
-                let mut applier = applier.lock().await;
-                // The number tells the statements of one transaction apart.
-                let key = if inside { id_inside(&id, self.open.ddls) } else { id.clone() };
-                self.open.ddls += 1;
-                let heartbeat = self.ctx.heartbeat.clone();
-                heartbeat
-                    .while_pending(DDL_LIMIT, self.ddl.execute(&mut applier, &key, &at, &ddl, &settings))
-                    .await?;
-                self.shared.counters.ddls.fetch_add(1, Ordering::Relaxed);
-                drop(applier);
-                let tracked = self.tables.track(&self.scope, query, source, &at).await?;
-                self.scheduler.clear();
-                if !inside {
-                    // The watermark passes the DDL together with the removal of its traces.
-                    let mut statements = vec![self.ddl.clear_sql(&key)];
-                    statements.extend(tracked.statements);
-                    self.passed(id, end, &statements).await?;
-                }
-                Ok(())
-            }
+        let (steps, contained) = self
+            .steps(filtered.as_deref(), &id, &end, decided.as_ref())
+            .map_err(|error| error.at(&place.at))?;
+        if steps.is_empty() {
+            self.shared.counters.skipped.fetch_add(1, Ordering::Relaxed);
+        } else if !self.open.changes.is_empty() {
+            return Err(CodedError::new(
+                codes::DDL_UNSUPPORTED,
+                "a DDL stands after row changes in one transaction",
+            )
+            .at(place.at)
+            .into());
+        } else {
+            self.barrier().await?;
         }
+        for step in &steps {
+            let key = match step.number {
+                Some(number) => id_decided(&id, number),
+                // The number tells the statements of one transaction apart.
+                None if inside => id_inside(&id, self.open.ddls),
+                None => id.clone(),
+            };
+            self.execute(event, query, &key, step, &place).await?;
+            self.shared.counters.ddls.fetch_add(1, Ordering::Relaxed);
+        }
+        // Whatever is done in the target, the source's tables are as the source's statement has left them.
+        let tracked = if contained {
+            Tracked::default()
+        } else {
+            self.tables.track(&self.scope, query, self.reader.flavor(), &place.short).await?
+        };
+        if steps.is_empty() && (inside || tracked.is_empty()) {
+            return if inside { Ok(()) } else { self.finish_empty(end).await };
+        }
+        if steps.is_empty() {
+            self.barrier().await?;
+        } else {
+            self.open.ddls += 1;
+        }
+        self.scheduler.clear();
+        if inside {
+            return Ok(());
+        }
+        // The watermark passes the DDL together with the removal of its traces.
+        let mut statements = vec![self.ddl.clear_sql(&id)];
+        statements.extend(tracked.statements);
+        self.passed(id, end, &statements).await
     }
 
     /// Behind a barrier: the watermark passes a statement in one target transaction with what belongs to it.
@@ -123,6 +112,142 @@ impl Stream {
         self.open = Open::default();
         Ok(())
     }
+
+    /// What is to be executed for the statement: what the operator has decided, else what the statement says; and
+    /// whether the copy contains the statement.
+    fn steps(
+        &mut self,
+        query: Option<&dmnode_mysql::QueryEvent>,
+        id: &TxnId,
+        end: &BinlogPosition,
+        decided: Option<&StreamDecision>,
+    ) -> Result<(Vec<DdlStep>, bool), CodedError> {
+        let (source, target) = (self.reader.flavor(), self.target.clone());
+        let servers = Servers { source, target: &target };
+        let mut steps = Vec::new();
+        if let Some(decided) = decided {
+            tracing::warn!(location = %describe(id, end), op = decided.op.as_str(),
+                statements = decided.statements.len(), "a statement is handled as an operator decided");
+            for (index, sql) in decided.statements.iter().enumerate() {
+                match decide_operators(sql, &self.scope, servers)? {
+                    Decision::Execute(ddl) => {
+                        steps.push(DdlStep { ddl, number: Some((decided.number, index)) });
+                    }
+                    Decision::Skip(why) => {
+                        tracing::warn!(why, "an operator's statement has nothing to do");
+                    }
+                }
+            }
+            if decided.op != StreamOp::Inject {
+                return Ok((steps, false));
+            }
+        }
+        let Some(query) = query else { return Ok((steps, false)) };
+        let gtid = self.assembler.gtid().cloned();
+        let filter = self.filter.as_ref();
+        let mut copied = filter
+            .map(|filter| |table: &dmnode_model::TableName| filter.ddl_is_copied(table, end, gtid.as_ref()));
+        let copied = copied.as_mut().map(|copied| copied as &mut (dyn FnMut(&_) -> _ + '_));
+        let mut contained = false;
+        match decide(query, &self.scope, servers, copied)? {
+            Decision::Execute(ddl) => steps.push(DdlStep { ddl, number: None }),
+            Decision::Skip(why) => {
+                tracing::debug!(location = %describe(id, end), why, "statement skipped");
+                contained = why == CONTAINED;
+            }
+        }
+        Ok((steps, contained))
+    }
+
+    async fn execute(
+        &mut self,
+        event: &BinlogEvent,
+        query: &dmnode_mysql::QueryEvent,
+        key: &TxnId,
+        step: &DdlStep,
+        place: &Place,
+    ) -> Result<(), Halt> {
+        let ddl = &step.ddl;
+        tracing::info!(location = %place.short, objects = ?ddl.objects, "executing a DDL");
+        let (source, target) = (self.reader.flavor(), self.target.clone());
+        let servers = Servers { source, target: &target };
+        let settings = if step.number.is_some() {
+            session(&plain(query), event.header.timestamp, servers)
+        } else {
+            session(query, event.header.timestamp, servers)
+        };
+        let further = self.tables.ddl_settings(query, event.header.timestamp, source, &ddl.statements);
+        let mut all = settings;
+        all.extend(further.await.map_err(|error| error.at(&place.at))?);
+        let applier = Arc::clone(&self.appliers[0]);
+        let mut applier = applier.lock().await;
+        let heartbeat = self.ctx.heartbeat.clone();
+        let executed = heartbeat
+            .while_pending(DDL_LIMIT, self.ddl.execute(&mut applier, key, &place.short, ddl, &all))
+            .await;
+        drop(applier);
+        let error = match executed {
+            Ok(()) => return Ok(()),
+            Err(error) => match Halt::from(error) {
+                Halt::Failed(error) if error.code == codes::DDL_REFUSED => error.at(&place.at),
+                other => return Err(other),
+            },
+        };
+        let text = query.sql_text().unwrap_or_default();
+        let mode = query.sql_mode.map(|bits| SqlMode::from_bits(bits, source)).unwrap_or_default();
+        let start = start_of(event);
+        let refused = Refused {
+            task: &self.ctx.task,
+            start: &start,
+            sources: &ddl.sources,
+            objects: &ddl.objects,
+            statement: &text,
+            schema: &query.schema,
+            mode,
+        };
+        let [source, target] = &self.endpoints;
+        let explained = heartbeat.while_pending(EXPLAIN_LIMIT, explain(error, refused, source, target));
+        Err(explained.await.into())
+    }
+}
+
+/// One DDL to be executed.
+struct DdlStep {
+    ddl: Ddl,
+    /// An operator's: number of the decision, and which of its statements.
+    number: Option<(u64, usize)>,
+}
+
+/// Where it is, for errors and for the log.
+struct Place {
+    at: String,
+    short: String,
+}
+
+/// Both ends of the event, as operators' scripts read them.
+fn in_dms_words(start: &BinlogPosition, end: &BinlogPosition, id: &TxnId) -> String {
+    let gtid = match id {
+        TxnId::Gtid(gtid) => gtid.to_string(),
+        TxnId::Position(_) => String::new(),
+    };
+    format!(
+        "startLocation: [position: {start}, gtid-set: {gtid}], endLocation: [position: {end}, gtid-set: {gtid}]"
+    )
+}
+
+/// An operator writes with ordinary quotes and backslashes, whatever the source's session did.
+fn plain(query: &dmnode_mysql::QueryEvent) -> dmnode_mysql::QueryEvent {
+    const ANSI: u64 = 1 << 18;
+    const ANSI_QUOTES: u64 = 1 << 2;
+    const NO_BACKSLASH_ESCAPES: u64 = 1 << 20;
+    let mut query = query.clone();
+    query.sql_mode = query.sql_mode.map(|bits| bits & !(ANSI | ANSI_QUOTES | NO_BACKSLASH_ESCAPES));
+    query
+}
+
+/// The identity under which a statement of a decision is noted.
+fn id_decided(id: &TxnId, (number, index): (u64, usize)) -> TxnId {
+    TxnId::Position(BinlogPosition { file: format!("{id}#{number}/{index}"), pos: 0 })
 }
 
 /// The identity under which a DDL inside a transaction is noted. A transaction without GTID is known by its end,

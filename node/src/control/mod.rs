@@ -8,6 +8,7 @@ mod check;
 mod cipher;
 mod config;
 mod diff;
+mod handle_error;
 mod member;
 mod source;
 mod status;

@@ -93,6 +93,40 @@ request! {
     }
 }
 
+/// What to do about an event that the task cannot pass.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+pub enum ErrorOp {
+    /// None given.
+    #[default]
+    InvalidErrorOp,
+    /// Drop it.
+    Skip,
+    /// Execute other statements in its place.
+    Replace,
+    /// Take an earlier decision back.
+    Revert,
+    /// Execute other statements before it.
+    Inject,
+    /// Show the decisions that wait.
+    List,
+}
+
+request! {
+    /// binlog skip, replace, revert, inject, list; handle-error.
+    HandleErrorRequest "handle-error" true {
+        /// Which of them.
+        op: ErrorOp,
+        /// Task.
+        task: String,
+        /// Only these sources; empty for all.
+        sources: Vec<String>,
+        /// Start of the event, as `mysql-bin.000001:4`; empty for the event of the present error.
+        binlog_pos: String,
+        /// The statements of replace and inject.
+        sqls: Vec<String>,
+    }
+}
+
 request! {
     /// query-status.
     QueryStatusRequest "query-status" false {

@@ -197,7 +197,9 @@ codes! {
     32004 DUMP_UNIT_GLOBAL_LOCK "DumpUnitGlobalLock" "dump-unit" Internal High WaitForOperator "grant RELOAD (FLUSH TABLES WITH READ LOCK) or LOCK TABLES to the source user";
     36001 SYNCER_UNIT_PANIC "SyncerUnitPanic" "sync-unit" Internal High Retry "";
     36015 SYNCER_UNIT_BINLOG_EVENT_FILTER "SyncerUnitBinlogEventFilter" "sync-unit" Internal High WaitForOperator "skip the event, or change the filter";
+    36024 SYNCER_UNIT_INJECT_DDL_WITHOUT_SCHEMA "SyncerUnitInjectDDLWithoutSchema" "sync-unit" Internal Low WaitForOperator "write every table as `schema`.`table`";
     36027 SYNCER_UNIT_DML_COLUMN_NOT_MATCH "SyncerUnitDMLColumnNotMatch" "sync-unit" Internal High WaitForOperator "was a DDL skipped or was the target table changed by hand? make the target table like the source's, then resume-task";
+    36065 SYNCER_OPERATOR_NOT_EXIST "SyncerOperatorNotExist" "sync-unit" Internal Low WaitForOperator "`binlog list` shows what was decided";
     36067 SYNCER_PARSE_DDL "SyncerParseDDL" "sync-unit" Internal High WaitForOperator "";
     36068 SYNCER_UNSUPPORTED_STMT "SyncerUnsupportedStmt" "sync-unit" Internal High WaitForOperator "";
     36069 SYNCER_GET_EVENT "SyncerGetEvent" "sync-unit" Upstream High Retry "verify the binlog file with mysqlbinlog";
@@ -213,6 +215,7 @@ codes! {
     40050 WORKER_NOT_RUNNING_STAGE "WorkerNotRunningStage" "dm-worker" Internal High WaitForOperator "";
     40051 WORKER_NOT_PAUSED_STAGE "WorkerNotPausedStage" "dm-worker" Internal High WaitForOperator "";
     40054 WORKER_SUB_TASK_NOT_FOUND "WorkerSubTaskNotFound" "dm-worker" Internal High WaitForOperator "";
+    40056 WORKER_OPER_SYNC_UNIT_ONLY "WorkerOperSyncUnitOnly" "dm-worker" Internal High WaitForOperator "";
     40070 WORKER_NO_START "WorkerNoStart" "dm-worker" Internal High WaitForOperator "";
     46004 SCHEDULER_WORKER_NOT_EXIST "SchedulerWorkerNotExist" "scheduler" Internal Medium WaitForOperator "";
     46006 SCHEDULER_WORKER_INVALID_TRANS "SchedulerWorkerInvalidTrans" "scheduler" Internal Medium WaitForOperator "list-member shows which nodes are up";
@@ -264,6 +267,7 @@ codes! {
     60320 COPY_SNAPSHOT_UNSTABLE "CopySnapshotUnstable" "full-copy" Upstream Medium Retry "tables are created, altered or dropped too often for a snapshot; the copy is tried again by itself";
     60322 COPY_META "CopyMeta" "full-copy" Downstream High WaitForOperator "the rows of the copy's plan were changed by hand or by a newer version; restore them, or start with --remove-meta";
     60323 COPY_MODE_UNSUPPORTED "CopyModeUnsupported" "full-copy" Internal Medium WaitForOperator "use task-mode full, incremental or all";
+    60501 OPERATOR_STATEMENT "OperatorStatement" "sync-unit" Internal Low WaitForOperator "give DDL statements with schema-qualified names";
     60701 ROW_TOO_LARGE "RowTooLarge" "sync-unit" Downstream High WaitForOperator "SET GLOBAL max_allowed_packet in the target to more than the row needs (at most 1 GB), then resume-task";
     60702 TARGET_NOT_READY "TargetNotReady" "sync-unit" Downstream High Retry "the target refuses work for the moment (read-only, out of space or memory, too many connections, a killed statement); the task goes on by itself when that ends";
     60703 DUPLICATE_FOREIGN_WRITER "DuplicateForeignWriter" "sync-unit" Downstream High WaitForOperator "find who else writes to the target's table; compare with `diff`, correct the row, then resume-task";

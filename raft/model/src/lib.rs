@@ -10,6 +10,7 @@
 pub mod api;
 pub mod codes;
 pub mod config;
+pub mod decision;
 pub mod error;
 pub mod gtid;
 pub mod ids;
@@ -23,6 +24,7 @@ pub use self::codes::{Level, Policy, Scope};
 pub use self::config::{
     Endpoint, NodeConfig, Parsed, SecurityConfig, SourceConfig, SubtaskConfig, TaskConfig, TaskMode,
 };
+pub use self::decision::{StreamDecision, StreamOp};
 pub use self::error::CodedError;
 pub use self::gtid::{Flavor, Gtid, GtidSet, Interval, MariadbGtidSet, MysqlGtidSet};
 pub use self::ids::{Epoch, NodeId, NodeName, SourceId, TableName, TaskName, quote_ident};

@@ -694,6 +694,8 @@ message! {
         copy: Option<CopyProgress>,
         /// Epoch of the source's assignment.
         epoch: u64,
+        /// Decisions of operators about events before here have had their effect for good; empty when unknown.
+        settled: String,
         /// The next attempt, while one is waited for after a failure.
         retry: Option<RetryStatus>,
     }

@@ -18,7 +18,13 @@ pub(super) struct Start {
 
 impl Start {
     fn subtask(&self, index: u64) -> SubtaskEntry {
-        SubtaskEntry { stage: self.stage, run_token: index, start_time: self.time.clone(), started: index }
+        SubtaskEntry {
+            stage: self.stage,
+            run_token: index,
+            start_time: self.time.clone(),
+            started: index,
+            decisions: Vec::new(),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod fixtures;
 mod kills;
 mod lost_answers;
 mod memory;
+mod operators;
 mod pairs;
 mod selection;
 mod stages;

@@ -6,6 +6,7 @@ use super::{
     BlockAllowListConfig, DumpConfig, Endpoint, ExpressionFilter, FilterRule, LoadConfig, RouteRule,
     ShardMode, SourceConfig, StartMeta, StartTime, SyncConfig, TaskMode, ValidatorConfig,
 };
+use crate::decision::StreamDecision;
 use crate::ids::{SourceId, TaskName};
 
 /// A task on one source, all references resolved.
@@ -57,6 +58,8 @@ pub struct SubtaskConfig {
     pub trash_table_rules: Vec<String>,
     /// Checks the precheck leaves out.
     pub ignore_checking_items: Vec<String>,
+    /// What operators decided about events of the stream; the caller sets it.
+    pub decisions: Vec<StreamDecision>,
 }
 
 impl SubtaskConfig {

@@ -213,6 +213,7 @@ impl TaskConfig {
             shadow_table_rules: self.shadow_table_rules.clone(),
             trash_table_rules: self.trash_table_rules.clone(),
             ignore_checking_items: self.ignore_checking_items.clone(),
+            decisions: Vec::new(),
         })
     }
 
