@@ -14,6 +14,7 @@ use dmnode_model::error::CodedError;
 
 use crate::load::{self, LoadSpec, Loaded};
 use crate::sync::{self, SyncSpec};
+use crate::target::ApplyError;
 use crate::unit::{UnitContext, UnitDone, UnitResult};
 
 /// One generation of a subtask, from where the last one left off.
@@ -32,6 +33,11 @@ pub async fn run(ctx: UnitContext, source: Arc<SourceConfig>, subtask: Arc<Subta
             .object(&subtask.task));
         }
     };
+    tokio::select! {
+        biased;
+        () = ctx.cancel.cancelled() => return Ok(UnitDone::Cancelled),
+        followed = Box::pin(sync::dm::follow(&ctx, &source, &subtask)) => followed.map_err(ApplyError::into_coded)?,
+    }
     let mut until = None;
     if copies {
         let spec = LoadSpec { source: Arc::clone(&source), subtask: Arc::clone(&subtask) };

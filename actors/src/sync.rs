@@ -21,9 +21,11 @@ mod ddl_session;
 mod decisions;
 mod deliver;
 mod diagnose;
+pub(crate) mod dm;
 mod filtering;
 mod lag;
 mod large;
+pub(crate) mod origin;
 mod reader;
 mod refusal;
 mod report;
@@ -64,6 +66,7 @@ use ddl_run::DdlLog;
 pub(crate) use ddl_run::marker_names;
 use decisions::Decisions;
 use diagnose::Evidence;
+use origin::Link;
 use reader::Reader;
 use scheduler::Scheduler;
 use scope::Scope;
@@ -73,6 +76,7 @@ use stream::{Halt, Open, Stream};
 use tables::{Tables, logs_foreign_key_actions};
 
 use crate::load::ChunkFilter;
+use crate::progress::meta::Facts;
 use crate::progress::{ApplierBook, ProgressStore, TargetSpec, Watermark, Window};
 use crate::target::ApplyError;
 use crate::unit::{UnitContext, UnitDone, UnitResult};
@@ -193,8 +197,21 @@ async fn prepare(
         location = %change::describe_location(&location), appliers = count, "replication starts"
     );
     let ddl = DdlLog::open(&store, &subtask.meta_schema, &subtask.task, &subtask.source_id).await?;
+    let mut conn = store.connect().await?;
+    let filter = dm::with_table_points(filter, &mut conn, subtask, info.flavor).await?;
+    conn.close().await;
     let filter = filter.filter(|filter| !filter.is_passed(&location));
-    let reader = Reader::open(&spec.source.from, info.clone(), &location, spec.source.enable_gtid).await?;
+    let link = Arc::new(Link { origin: parking_lot::Mutex::new(begun.origin), ..Link::default() });
+    let mut reader = Reader::open(
+        &spec.source.from,
+        info.clone(),
+        &location,
+        spec.source.enable_gtid,
+        Arc::clone(&link),
+        &ctx.heartbeat,
+    )
+    .await?;
+    reader.compares_positions(filter.is_some());
 
     let settled = Some(location.position.clone());
     let window = Window::new(Watermark { number, location }, begun.applied);
@@ -223,7 +240,14 @@ async fn prepare(
     for (index, (conn, book)) in appliers.into_iter().zip(books).enumerate() {
         let checkpoint = (index == 0).then(|| {
             let every = subtask.sync.checkpoint_flush_interval;
-            Checkpoint::new(store.table("syncer_checkpoint"), subtask.source_id.clone(), every)
+            let facts = Facts::new(&subtask.meta_schema, &subtask.task, &subtask.source_id);
+            Checkpoint::new(
+                store.table("syncer_checkpoint"),
+                subtask.source_id.clone(),
+                every,
+                facts,
+                Arc::clone(&link),
+            )
         });
         let applier = Arc::new(Mutex::new(Applier { conn, book, rules: Arc::clone(&rules), checkpoint }));
         let (sender, queue) = mpsc::unbounded_channel();
@@ -237,7 +261,7 @@ async fn prepare(
         shared_appliers.push(applier);
         queues.push(sender);
     }
-    report::watch_source(&mut tasks, Arc::clone(&shared), spec.source.from.clone(), source, info);
+    report::watch_source(&mut tasks, Arc::clone(&shared), link, spec.source.clone(), source, info);
     ctx.status.enter(UnitType::Sync, report::report(Arc::clone(&shared), rules));
     let stream = Stream {
         ctx: ctx.clone(),
@@ -278,10 +302,14 @@ async fn connect_source(spec: &SyncSpec) -> Result<Connection, CodedError> {
 }
 
 fn source_error(spec: &SyncSpec, error: &dmnode_mysql::SqlError) -> CodedError {
+    source_failed(&spec.source, error)
+}
+
+fn source_failed(source: &SourceConfig, error: &dmnode_mysql::SqlError) -> CodedError {
     let code = policy::code(Side::Source, error.fault()).unwrap_or(codes::DB_QUERY_FAILED);
     CodedError::new(code, "the source cannot be asked")
         .scope(dmnode_model::Scope::Upstream)
-        .object(format!("{}:{}", spec.source.from.host, spec.source.from.port))
+        .object(format!("{}:{}", source.from.host, source.from.port))
         .cause(error)
 }
 

@@ -68,6 +68,25 @@ impl ChunkFilter {
         filter
     }
 
+    /// With further tables; of a table that is known already, whichever place is later.
+    #[must_use]
+    pub(crate) fn with(self, tables: HashMap<TableName, CopiedTable>) -> Self {
+        let mut all = self.tables;
+        for (name, new) in tables {
+            let is_later = all.get(&name).is_none_or(|old| {
+                let places = |table: &CopiedTable| -> Vec<Location> {
+                    table.ranges.iter().map(|range| range.location.clone()).collect()
+                };
+                let (old, new) = (places(old), places(&new));
+                old.iter().all(|old| new.iter().all(|new| reaches(new, old)))
+            });
+            if is_later {
+                all.insert(name, new);
+            }
+        }
+        Self::new(all)
+    }
+
     /// Reads the chunk rows of the task's source from the target. `None` when nothing was copied (or the table does not
     /// exist): then nothing is to be skipped.
     pub async fn load(

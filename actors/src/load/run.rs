@@ -23,6 +23,7 @@ use super::prepare::{Desk, Prepared, Workshop};
 use super::progress::CopyCounters;
 use super::snapshot::{Reader, Snapshot, SourceReader};
 use crate::failpoint;
+use crate::progress::meta::Facts;
 use crate::progress::{ProgressStore, ProgressUpdate, TargetSpec, Watermark};
 use crate::target::{ApplierConnection, ApplyError, NoRows, target_error};
 use crate::unit::{Heartbeat, UnitContext};
@@ -120,6 +121,9 @@ impl Copy {
         if let Some(watermark) = taken.watermark {
             return complete(&planned, &watermark.location, &counters);
         }
+        let facts = Facts::new(&subtask.meta_schema, &ctx.task, &ctx.source);
+        let (server, from) = (&source.server, &spec.source.from);
+        crate::sync::origin::claim(&mut target, &facts, &mut text, server, from, !planned.is_empty()).await?;
         let scope = Scope::new(&spec.source, subtask)?;
         let inventory = take(&mut text, flavor, &scope).await?;
         ctx.heartbeat.beat();

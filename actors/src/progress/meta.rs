@@ -18,6 +18,10 @@ const VERSION: &str = "version";
 
 /// Which start (`start-task --start-time`) has been carried out.
 pub(crate) const START: &str = "start";
+/// DM's checkpoint row as it was written last.
+pub(crate) const DM_ROW: &str = "dm-checkpoint";
+/// Who the source is, and when its binlog began.
+pub(crate) const SOURCE: &str = "source";
 
 /// The facts of one source in one task.
 #[derive(Debug, Clone)]

@@ -218,6 +218,9 @@ impl ProgressStore {
                 )
             })?;
         }
+        crate::sync::dm::upgrade_layout(&mut conn, &table("syncer_checkpoint"))
+            .await
+            .map_err(|err| target_error(&err).object(quote_ident(&spec.meta_schema)))?;
         super::meta::check_version(&mut conn, &spec.meta_schema, &spec.task).await?;
         let shared = TargetShared {
             endpoint,

@@ -20,6 +20,7 @@ pub use super::deliver::without_values;
 use super::single::{Rules, Single};
 use super::statement::{Builder, Packet};
 use crate::failpoint;
+use crate::progress::meta::Statements;
 use crate::progress::{ApplierBook, Ordinal, ProgressUpdate, TxnId};
 use crate::target::{ApplierConnection, ApplyBody, ApplyError, NoRows, TargetTransaction};
 
@@ -148,7 +149,9 @@ impl Applier {
         }
         let update = update.unwrap_or_default();
         match &due {
-            Some(sql) => self.conn.apply(&update, &mut Statement(sql)).await?,
+            Some(statements) => {
+                self.conn.apply(&update, &mut Statements(statements.clone())).await?;
+            }
             None => self.conn.apply(&update, &mut NoRows).await?,
         }
         self.book.committed(&update, Vec::new());

@@ -1,11 +1,14 @@
 //! DM's checkpoint row, kept up to date for people and tools. It is not what a restart goes by.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use dmnode_model::Location;
 use dmnode_model::ids::SourceId;
 use tokio::time::Instant;
 
+use super::origin::{Link, Origin};
+use crate::progress::meta::{DM_ROW, Facts, SOURCE};
 use crate::progress::text_literal;
 
 /// When and how the global row of `<task>_syncer_checkpoint` is written.
@@ -15,16 +18,19 @@ pub struct Checkpoint {
     source: SourceId,
     every: Duration,
     last: Option<(Location, Instant)>,
+    facts: Facts,
+    link: Arc<Link>,
+    origin: Option<Origin>,
 }
 
 impl Checkpoint {
     /// For this (quoted) table and source.
-    pub fn new(table: String, source: SourceId, every: Duration) -> Self {
-        Self { table, source, every, last: None }
+    pub fn new(table: String, source: SourceId, every: Duration, facts: Facts, link: Arc<Link>) -> Self {
+        Self { table, source, every, last: None, facts, link, origin: None }
     }
 
-    /// The statement, when the row is to be written now.
-    pub fn due(&mut self, location: &Location, finally: bool) -> Option<String> {
+    /// The statements, when the row is to be written now.
+    pub fn due(&mut self, location: &Location, finally: bool) -> Option<Vec<String>> {
         let due = match &self.last {
             None => true,
             Some((written, at)) => written != location && (finally || at.elapsed() >= self.every),
@@ -33,7 +39,9 @@ impl Checkpoint {
             return None;
         }
         let gtid = location.gtid_set.as_ref().map(ToString::to_string).unwrap_or_default();
-        Some(format!(
+        // DM's column has 32 bits.
+        let pos = location.position.pos.min(u64::from(u32::MAX));
+        let mut statements = vec![format!(
             "INSERT INTO {} (id, cp_schema, cp_table, binlog_name, binlog_pos, binlog_gtid, exit_safe_binlog_name, \
              exit_safe_binlog_pos, exit_safe_binlog_gtid, table_info, is_global) \
              VALUES ({}, '', '', {file}, {pos}, {gtid}, '', 0, '', 'null', 1) ON DUPLICATE KEY UPDATE \
@@ -41,10 +49,19 @@ impl Checkpoint {
             self.table,
             text_literal(self.source.as_str()),
             file = text_literal(&location.position.file),
-            // DM's column has 32 bits.
-            pos = location.position.pos.min(u64::from(u32::MAX)),
             gtid = text_literal(&gtid),
-        ))
+        )];
+        // A row that differs from this was changed by somebody else.
+        let written = super::dm::remembered(&location.position.file, pos, &gtid);
+        statements.push(self.facts.put_sql(DM_ROW, &written));
+        let origin = self.link.origin.lock().clone();
+        if let Some(origin) = origin
+            && self.origin.as_ref() != Some(&origin)
+        {
+            statements.push(self.facts.put_sql(SOURCE, &origin.to_string()));
+            self.origin = Some(origin);
+        }
+        Some(statements)
     }
 
     /// The row has been written.

@@ -1,6 +1,7 @@
 //! The source's binlog, with what is needed to go on after a lost connection.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use dmnode_model::codes;
 use dmnode_model::config::Endpoint;
@@ -8,16 +9,35 @@ use dmnode_model::error::CodedError;
 use dmnode_model::policy::{self, Side};
 use dmnode_model::{BinlogPosition, Flavor, Gtid, GtidSet, Location};
 use dmnode_mysql::{
-    BinlogError, BinlogEvent, BinlogReader, BinlogStart, Connection, ServerInfo, SessionOptions, SqlError,
+    BinlogError, BinlogEvent, BinlogReader, BinlogStart, Connection, EventBody, ServerInfo, SessionOptions,
+    SqlError,
 };
 
 use super::change::describe_location;
+use super::origin::{Anchor, Link, Origin, Probe, Read, Verdict, judge};
 use crate::unit::Heartbeat;
 
 /// Reconnects without a transaction in between before the unit gives up (and is started again by its supervisor).
 const ATTEMPTS: u32 = 8;
 const BACK_OFF_FIRST: Duration = Duration::from_secs(1);
 const BACK_OFF_MOST: Duration = Duration::from_secs(10);
+
+/// Why there is no stream.
+#[derive(Debug)]
+enum Failure {
+    /// The server's answer, or none.
+    Binlog(BinlogError),
+    /// The server must not be read from.
+    Stop(CodedError),
+    /// The server does not have all of what was read; it may get it.
+    Behind(CodedError, Duration),
+}
+
+impl From<BinlogError> for Failure {
+    fn from(error: BinlogError) -> Self {
+        Self::Binlog(error)
+    }
+}
 
 /// Reads one source.
 pub struct Reader {
@@ -31,6 +51,13 @@ pub struct Reader {
     /// Executed up to the boundary.
     read_set: Option<GtidSet>,
     failures: u32,
+    /// Who the source is.
+    link: Arc<Link>,
+    /// Id of the server that the stream was asked of.
+    streams_from: u32,
+    /// Since when the server has not had what was read.
+    behind_since: Option<Instant>,
+    by_position_too: bool,
 }
 
 impl Reader {
@@ -40,6 +67,8 @@ impl Reader {
         info: ServerInfo,
         location: &Location,
         by_gtid: bool,
+        link: Arc<Link>,
+        heartbeat: &Heartbeat,
     ) -> Result<Self, CodedError> {
         let mut reader = Self {
             endpoint: endpoint.clone(),
@@ -51,27 +80,113 @@ impl Reader {
             boundary: location.position.clone(),
             read_set: location.gtid_set.clone(),
             failures: 0,
+            link,
+            streams_from: 0,
+            behind_since: None,
+            by_position_too: false,
         };
-        reader.connect().await.map_err(|error| reader.coded(&error))?;
-        Ok(reader)
+        loop {
+            match reader.connect().await {
+                Ok(()) => return Ok(reader),
+                Err(Failure::Binlog(error)) => return Err(reader.coded(&error)),
+                Err(Failure::Stop(error)) => return Err(error),
+                Err(Failure::Behind(error, patience)) => reader.may_catch_up(error, patience)?,
+            }
+            heartbeat.beat();
+            tokio::time::sleep(BACK_OFF_FIRST).await;
+        }
     }
 
-    async fn connect(&mut self) -> Result<(), BinlogError> {
+    /// Whether positions, too, say what was read: true while a copy's positions are compared with the stream's.
+    pub fn compares_positions(&mut self, compares: bool) {
+        self.by_position_too = compares;
+    }
+
+    async fn connect(&mut self) -> Result<(), Failure> {
+        self.reader = None;
+        let probe = Probe::at(&self.endpoint).await.map_err(BinlogError::from)?;
+        let known = self.link.origin.lock().clone();
+        let read = Read {
+            boundary: &self.boundary,
+            set: self.read_set.as_ref(),
+            by_gtid: self.by_gtid,
+            by_position_too: self.by_position_too,
+        };
+        match judge(&self.endpoint, &probe, known.as_ref(), &read).await? {
+            Verdict::Same => {
+                self.link
+                    .origin
+                    .lock()
+                    .get_or_insert_with(|| Origin { server: probe.server.clone(), anchor: None });
+            }
+            Verdict::Renewed => {
+                *self.link.origin.lock() = Some(Origin { server: probe.server.clone(), anchor: None });
+            }
+            Verdict::Switched => {
+                tracing::warn!(
+                    server = %probe.server, source = %self.endpoint.host, port = self.endpoint.port,
+                    "another server answers at the source's address; it has all that was read, the stream goes on by GTID"
+                );
+                *self.link.origin.lock() = Some(Origin { server: probe.server.clone(), anchor: None });
+            }
+            Verdict::Behind(error, patience) => return Err(Failure::Behind(error, patience)),
+            Verdict::Stop(error) => return Err(Failure::Stop(error)),
+        }
+        self.behind_since = None;
         let start = match &self.read_set {
             Some(set) if self.by_gtid => BinlogStart::Gtid(set.clone()),
             _ => BinlogStart::Position(self.boundary.clone()),
         };
-        self.reader = None;
+        self.streams_from = probe.info.server_id;
+        self.info = probe.info;
         self.reader = Some(BinlogReader::open(&self.endpoint, &self.info, self.server_id, start).await?);
         Ok(())
     }
 
     /// The next event. May be cancelled.
     pub async fn next(&mut self) -> Result<BinlogEvent, BinlogError> {
-        match &mut self.reader {
-            Some(reader) => reader.next().await,
-            None => Err(BinlogError::Sql(SqlError::connection_lost("not connected"))),
+        let Some(reader) = &mut self.reader else {
+            return Err(SqlError::connection_lost("not connected").into());
+        };
+        let event = tokio::select! {
+            biased;
+            () = self.link.suspect.notified() => {
+                return Err(SqlError::connection_lost("the source's address leads elsewhere, or its binlog is another; connecting anew").into());
+            }
+            event = reader.next() => event?,
+        };
+        match &event.body {
+            // The first event of a stream tells which server sends it.
+            EventBody::Rotate { artificial: true, .. }
+                if event.header.server_id != 0 && event.header.server_id != self.streams_from =>
+            {
+                Err(SqlError::connection_lost(
+                    "another server than the one that was looked at sends the stream",
+                )
+                .into())
+            }
+            EventBody::FormatDescription { .. } if event.header.timestamp != 0 => {
+                self.anchor(&event.file, event.header.timestamp);
+                Ok(event)
+            }
+            _ => Ok(event),
         }
+    }
+
+    /// Remembers when the newest file began.
+    fn anchor(&self, file: &str, created: u32) {
+        let mut origin = self.link.origin.lock();
+        let Some(origin) = origin.as_mut() else { return };
+        let place = |file: &str| BinlogPosition::new(file, 0);
+        if origin.anchor.as_ref().is_none_or(|anchor| place(&anchor.file) <= place(file)) {
+            origin.anchor = Some(Anchor { file: file.to_owned(), created });
+        }
+    }
+
+    /// Whether to wait for a server that does not have all of what was read.
+    fn may_catch_up(&mut self, error: CodedError, patience: Duration) -> Result<(), CodedError> {
+        let since = *self.behind_since.get_or_insert_with(Instant::now);
+        if since.elapsed() > patience { Err(error) } else { Ok(()) }
     }
 
     /// A transaction ends at this position.
@@ -121,9 +236,14 @@ impl Reader {
             back_off = (back_off * 2).min(BACK_OFF_MOST);
             match self.connect().await {
                 Ok(()) => return Ok(()),
-                Err(error) => {
+                Err(Failure::Binlog(error)) => {
                     tracing::warn!(error = %error, "the source cannot be reached");
                     self.can_retry(error)?;
+                }
+                Err(Failure::Stop(error)) => return Err(error),
+                Err(Failure::Behind(error, patience)) => {
+                    tracing::warn!(error = %error, "waiting for the source to have what was read from the former one");
+                    self.may_catch_up(error, patience)?;
                 }
             }
         }

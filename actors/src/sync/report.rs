@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dmnode_model::Location;
-use dmnode_model::config::Endpoint;
+use dmnode_model::config::SourceConfig;
 use dmnode_model::status::{LargeTransactionStatus, SyncStatus};
 use dmnode_mysql::{Connection, ServerInfo, SessionOptions, current_location};
 use parking_lot::Mutex;
@@ -13,11 +13,14 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::coordinator::Shared;
+use super::origin::{Link, Probe, is_suspect};
 use super::single::Rules;
 use crate::unit::{Report, UnitReport};
 
 /// How often the source is asked where it is.
 const ASK_EVERY: Duration = Duration::from_secs(5);
+/// How often, of these times, through a new connection.
+const LOOK_EVERY: u64 = 2;
 
 struct Rate {
     started: Instant,
@@ -90,13 +93,25 @@ pub fn report(shared: Arc<Shared>, rules: Arc<Rules>) -> Arc<dyn Report> {
 pub fn watch_source(
     tasks: &mut JoinSet<()>,
     shared: Arc<Shared>,
-    endpoint: Endpoint,
+    link: Arc<Link>,
+    source: SourceConfig,
     connection: Connection,
     info: ServerInfo,
 ) {
     tasks.spawn(async move {
         let mut connection = Some(connection);
+        let (mut asked, mut doubts) = (0u64, 0);
         loop {
+            asked += 1;
+            // An address may lead elsewhere by now, which an open connection does not show.
+            if asked.is_multiple_of(LOOK_EVERY) {
+                doubts = if is_doubtful(&source, &shared, &link).await { doubts + 1 } else { 0 };
+                if doubts > 1 {
+                    tracing::warn!(source = %source.source_id, "the source does not seem to be what is read from, connecting anew");
+                    link.suspect.notify_one();
+                    (doubts, connection) = (0, None);
+                }
+            }
             if let Some(conn) = &mut connection
                 && let Err(error) = ask(conn, &info, &shared).await
             {
@@ -108,10 +123,18 @@ pub fn watch_source(
                 () = tokio::time::sleep(ASK_EVERY) => {}
             }
             if connection.as_ref().is_none_or(Connection::is_closed) {
-                connection = Connection::connect(&endpoint, &SessionOptions::default()).await.ok();
+                connection = Connection::connect(&source.from, &SessionOptions::default()).await.ok();
             }
         }
     });
+}
+
+/// Looks through a new connection.
+async fn is_doubtful(source: &SourceConfig, shared: &Shared, link: &Link) -> bool {
+    let Ok(probe) = Probe::at(&source.from).await else { return false };
+    let Some(origin) = link.origin.lock().clone() else { return false };
+    let applied = shared.window.lock().location().clone();
+    is_suspect(&probe, &origin, &applied, source.enable_gtid)
 }
 
 async fn ask(

@@ -10,9 +10,10 @@ use dmnode_mysql::{
     BinlogError, BinlogReader, BinlogStart, Connection, EventBody, ServerInfo, current_location,
 };
 
-use super::{SyncSpec, start_time};
+use super::origin::{Origin, server_name};
+use super::{SyncSpec, source_error, start_time};
 use crate::load::ChunkFilter;
-use crate::progress::meta::{Facts, START, Statements};
+use crate::progress::meta::{Facts, SOURCE, START, Statements};
 use crate::progress::{AppliedSet, ProgressStore, ProgressUpdate, Watermark, text_literal};
 use crate::target::{ApplierConnection, ApplyError};
 use crate::unit::UnitContext;
@@ -28,6 +29,8 @@ pub struct Begun {
     pub location: Location,
     /// What is applied beyond it.
     pub applied: AppliedSet,
+    /// Who the source was when that was written.
+    pub origin: Option<Origin>,
 }
 
 /// What a generation begins with.
@@ -49,6 +52,10 @@ pub async fn begin(
 ) -> Result<Begun, ApplyError> {
     let spec = before.spec;
     let facts = Facts::new(&spec.subtask.meta_schema, &spec.subtask.task, &spec.subtask.source_id);
+    let mut conn = before.store.connect().await?;
+    let known = facts.get(&mut conn, SOURCE).await?.map(|text| Origin::parse(&text));
+    conn.close().await;
+    let server = server_name(before.source, before.info).await.map_err(|error| source_error(spec, &error))?;
     let mut number = watermark.as_ref().map_or(1, |watermark| watermark.number);
     let mut applied = applied;
     let mut writes = None;
@@ -69,13 +76,21 @@ pub async fn begin(
         location = self::location(spec, before.copied, before.source, before.info).await?;
     }
     let by_gtid = spec.source.enable_gtid;
-    let location = complete(location, &spec.source.from, before.source, before.info, by_gtid).await;
-    if let (Some(writes), Some(first)) = (writes, first) {
+    let (decided, same) = (writes.is_some(), known.as_ref().is_none_or(|known| known.server == server));
+    // The position of another server says nothing here.
+    if decided || same {
+        location = complete(location, &spec.source.from, before.source, before.info, by_gtid).await;
+    }
+    let mut origin = known;
+    if let (Some(mut writes), Some(first)) = (writes, first) {
+        let here = Origin { server, anchor: None };
+        writes.push(facts.put_sql(SOURCE, &here.to_string()));
+        origin = Some(here);
         // Where a task begins must not depend on when it is asked: "where the source is now" is decided once.
         let start = ProgressUpdate::watermark(&Watermark { number, location: location.clone() });
         first.apply(&start, &mut Statements(writes)).await?;
     }
-    Ok(Begun { number, location, applied })
+    Ok(Begun { number, location, applied, origin })
 }
 
 /// The place of `--start-time` and the name of the start, unless that start was carried out before.

@@ -374,6 +374,7 @@ impl Stream {
         if filter.is_passed(&read) {
             tracing::info!(location = %end, "the stream is past everything that was copied");
             self.filter = None;
+            self.reader.compares_positions(false);
         }
     }
 

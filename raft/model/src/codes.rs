@@ -278,6 +278,8 @@ codes! {
     60708 DUPLICATE_KEY_DIFFERS "DuplicateKeyDiffers" "sync-unit" Downstream High WaitForOperator "give the target the unique keys that the source has, then resume-task";
     60801 START_TIME_WITH_COPY "StartTimeWithCopy" "sync-unit" Internal Medium WaitForOperator "leave --start-time out, or use task-mode: incremental";
     60802 META_NEWER "MetaNewer" "sync-unit" Downstream High WaitForOperator "upgrade this node, or start with --remove-meta";
+    60803 SOURCE_CHANGED "SourceChanged" "sync-unit" Upstream High WaitForOperator "point the source's address to the former server, or start again with a new `meta` after comparing with `diff`";
+    60804 DM_CHECKPOINT "DmCheckpoint" "sync-unit" Downstream High WaitForOperator "finish the task in DM up to a clean stop-task, or give its checkpoint up with --remove-meta";
     61001 NODE_REFUSED "NodeRefused" "cluster" Internal High WaitForOperator "the message names the possible reasons and the commands";
     61002 OUTCOME_UNKNOWN "OutcomeUnknown" "cluster" Internal Medium Retry "repeat the command under the same request id: it is applied once and the answer tells";
     61003 COMMAND_TOO_LARGE "CommandTooLarge" "cluster" Internal Medium WaitForOperator "make the configuration smaller";
