@@ -10,8 +10,9 @@ use clap::{Parser, Subcommand};
 use dmnode_chaos::proxy::ProxyState;
 use dmnode_chaos::seed_data::SeedDataOptions;
 use dmnode_chaos::server::ServerAddress;
+use dmnode_chaos::soak::{Flavor, SoakOptions};
 use dmnode_chaos::workload::WorkloadOptions;
-use dmnode_chaos::{control, proxy, seed_data, workload};
+use dmnode_chaos::{control, proxy, seed_data, soak, workload};
 use tokio::net::TcpListener;
 
 #[derive(Parser)]
@@ -67,6 +68,42 @@ enum Command {
         /// Pause between two transactions of a writer, in milliseconds.
         #[arg(long, default_value_t = 0)]
         pause_ms: u64,
+    },
+    /// Random DML and DDL on twenty tables of every type, from many connections.
+    Soak {
+        /// The server, USER[:PASSWORD]@HOST:PORT.
+        #[arg(long)]
+        server: ServerAddress,
+        /// mysql or mariadb.
+        #[arg(long)]
+        flavor: Flavor,
+        /// The schema; made anew unless it is there.
+        #[arg(long, default_value = "soak")]
+        schema: String,
+        /// Writers.
+        #[arg(long, default_value_t = 8)]
+        connections: u32,
+        /// Seed of everything random.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Stop after so many seconds.
+        #[arg(long)]
+        seconds: Option<u64>,
+        /// Stop when this file exists.
+        #[arg(long)]
+        stop_file: Option<PathBuf>,
+        /// Pause between two transactions of a writer, in milliseconds.
+        #[arg(long, default_value_t = 0)]
+        pause_ms: u64,
+        /// One of so many things a writer does is DDL.
+        #[arg(long, default_value_t = 30)]
+        ddl_every: u32,
+        /// A file in which every statement that succeeded is noted.
+        #[arg(long)]
+        log: Option<PathBuf>,
+        /// A kind of statement to leave out; may be repeated.
+        #[arg(long = "without")]
+        without: Vec<String>,
     },
     /// Fills the mixed tables with many rows.
     SeedData {
@@ -129,6 +166,39 @@ async fn run() -> Result<()> {
             })
             .await?;
             println!("{}", serde_json::to_string(&reports)?);
+            Ok(())
+        }
+        Command::Soak {
+            server,
+            flavor,
+            schema,
+            connections,
+            seed,
+            seconds,
+            stop_file,
+            pause_ms,
+            ddl_every,
+            log,
+            without,
+        } => {
+            if seconds.is_none() && stop_file.is_none() {
+                bail!("the soak needs an end: --seconds or --stop-file");
+            }
+            let report = soak::run(SoakOptions {
+                server,
+                flavor,
+                schema,
+                connections,
+                seed,
+                duration: seconds.map(Duration::from_secs),
+                stop_file,
+                pause: Duration::from_millis(pause_ms),
+                ddl_every,
+                log,
+                without,
+            })
+            .await?;
+            println!("{}", serde_json::to_string(&report)?);
             Ok(())
         }
         Command::SeedData { server, schema, rows, seed, connections, body_words } => {

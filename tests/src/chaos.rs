@@ -132,3 +132,63 @@ pub async fn seed_data(server: &Server, schema: &str, rows: u64, seed: u64) -> R
     }
     Ok(())
 }
+
+/// Random DML and DDL that goes on until it is stopped.
+pub struct Soak {
+    process: OwnedProcess,
+    stop_file: PathBuf,
+    log: PathBuf,
+}
+
+impl Soak {
+    /// Starts eight writers on `schema`; what they did is noted in `dir`. Returns when the tables are there.
+    pub async fn start(
+        server: &Server,
+        schema: &str,
+        seed: u64,
+        ddl_every: u32,
+        pause: Duration,
+        dir: &Path,
+    ) -> Result<Self> {
+        let name = server.flavor.name();
+        let (stop_file, log) = (dir.join(format!("soak-{name}.stop")), dir.join(format!("soak-{name}.log")));
+        let mut command = process::command(workspace::binary("dmnode-chaos")?);
+        command
+            .args(["soak", "--server", &server.chaos_address(), "--flavor", name, "--schema", schema])
+            .args(["--seed", &seed.to_string(), "--ddl-every", &ddl_every.to_string()])
+            .args(["--pause-ms", &pause.as_millis().to_string()])
+            .arg("--stop-file")
+            .arg(&stop_file)
+            .arg("--log")
+            .arg(dir.join(format!("soak-{name}.sql")));
+        for kind in std::env::var("DMNODE_SOAK_WITHOUT").unwrap_or_default().split_whitespace() {
+            command.args(["--without", kind]);
+        }
+        let process = OwnedProcess::start("soak", command, &log)?;
+        let mut soak = Self { process, stop_file, log };
+        wait_until("the tables of the soak are there", Duration::from_secs(60), async || {
+            soak.process.ensure_running()?;
+            let tables = server.tables(schema).await?.len();
+            Ok(if tables >= 20 { Ok(()) } else { Err(format!("{tables} tables")) })
+        })
+        .await?;
+        Ok(soak)
+    }
+
+    /// Fails when the writers have ended by themselves.
+    pub fn ensure_running(&mut self) -> Result<()> {
+        self.process.ensure_running()
+    }
+
+    /// Stops the writers and returns what they did.
+    pub async fn stop(mut self) -> Result<Value> {
+        self.process.ensure_running()?;
+        std::fs::write(&self.stop_file, "")?;
+        let status = self.process.wait(Duration::from_secs(180)).await?;
+        let text = log_tail(&self.log, 1);
+        if !status.success() {
+            bail!("the soak failed: {text}");
+        }
+        serde_json::from_str(&text).with_context(|| format!("no report: {text}"))
+    }
+}

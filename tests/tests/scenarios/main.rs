@@ -15,6 +15,7 @@ mod memory;
 mod operators;
 mod pairs;
 mod selection;
+mod soak;
 mod stages;
 mod starting;
 mod tidy;
