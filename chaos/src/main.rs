@@ -98,6 +98,9 @@ enum Command {
         /// One of so many things a writer does is DDL.
         #[arg(long, default_value_t = 30)]
         ddl_every: u32,
+        /// No DDL before this file exists.
+        #[arg(long)]
+        ddl_file: Option<PathBuf>,
         /// A file in which every statement that succeeded is noted.
         #[arg(long)]
         log: Option<PathBuf>,
@@ -178,6 +181,7 @@ async fn run() -> Result<()> {
             stop_file,
             pause_ms,
             ddl_every,
+            ddl_file,
             log,
             without,
         } => {
@@ -194,6 +198,7 @@ async fn run() -> Result<()> {
                 stop_file,
                 pause: Duration::from_millis(pause_ms),
                 ddl_every,
+                ddl_file,
                 log,
                 without,
             })

@@ -72,6 +72,8 @@ pub struct SoakOptions {
     pub pause: Duration,
     /// One of so many things a writer does is DDL.
     pub ddl_every: u32,
+    /// No DDL before this file exists.
+    pub ddl_file: Option<PathBuf>,
     /// Where each statement that succeeded is noted, with the number of its writer.
     pub log: Option<PathBuf>,
     /// Kinds that are left out.

@@ -141,7 +141,7 @@ pub struct Soak {
 }
 
 impl Soak {
-    /// Starts eight writers on `schema`; what they did is noted in `dir`. Returns when the tables are there.
+    /// Starts eight writers on `schema`; what they did is noted in `dir`. DDL begins when `dir` has a file `ddl`. Returns when the tables are there.
     pub async fn start(
         server: &Server,
         schema: &str,
@@ -161,6 +161,7 @@ impl Soak {
             .arg(&stop_file)
             .arg("--log")
             .arg(dir.join(format!("soak-{name}.sql")));
+        command.arg("--ddl-file").arg(dir.join("ddl"));
         for kind in std::env::var("DMNODE_SOAK_WITHOUT").unwrap_or_default().split_whitespace() {
             command.args(["--without", kind]);
         }

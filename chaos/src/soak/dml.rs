@@ -149,9 +149,12 @@ pub fn statements(rng: &mut StdRng, kind: &str, catalog: &Catalog) -> Option<Vec
             ))
         }
         "update-json" => {
-            let table = catalog
-                .any_where(rng, |table| table.columns.iter().any(|column| column.data_type == "json"))?;
-            let column = table.any_column(rng, |column| column.data_type == "json" && !column.generated)?;
+            // MariaDB's JSON is a text.
+            let is_json = |column: &Column| {
+                ["json", "longtext"].contains(&column.data_type.as_str()) && !column.generated
+            };
+            let table = catalog.any_where(rng, |table| table.columns.iter().any(is_json))?;
+            let column = table.any_column(rng, is_json)?;
             let name = quoted(&column.name);
             let number = rng.random_range(0..1000);
             let change = match rng.random_range(0..4) {
@@ -160,7 +163,7 @@ pub fn statements(rng: &mut StdRng, kind: &str, catalog: &Catalog) -> Option<Vec
                 2 => format!("JSON_REMOVE({name}, '$.b')"),
                 _ => format!("JSON_SET({name}, '$.list[1]', '{number}', '$.x', 'ü')"),
             };
-            one(format!("UPDATE {} SET {name} = {change} WHERE {name} IS NOT NULL LIMIT 3", table.quoted()))
+            one(format!("UPDATE {} SET {name} = {change} WHERE JSON_VALID({name}) LIMIT 3", table.quoted()))
         }
         "delete-row" => {
             let place = place(rng, table);

@@ -73,6 +73,8 @@ pub fn value(rng: &mut StdRng, column: &Column, is_key: bool) -> String {
             ],
         ),
         "char" | "varchar" => text(rng, column, small),
+        // MariaDB's JSON is one.
+        "longtext" if rng.random_range(0..3) > 0 => json(rng),
         "tinytext" | "text" | "mediumtext" | "longtext" => long_text(rng, column, small),
         "binary" | "varbinary" => bytes(rng, length(&column.column_type).min(40), small),
         "tinyblob" => bytes(rng, 255, small),

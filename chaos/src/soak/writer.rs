@@ -105,7 +105,9 @@ impl Writer {
             self.settings_left = SETTINGS_FOR;
         }
         self.settings_left -= 1;
-        if self.rng.random_range(0..self.shared.options.ddl_every.max(1)) == 0 {
+        let is_ddl = self.rng.random_range(0..self.shared.options.ddl_every.max(1)) == 0;
+        let not_yet = self.shared.options.ddl_file.as_ref().is_some_and(|file| !file.exists());
+        if is_ddl && !not_yet {
             self.ddl(connection).await
         } else if self.rng.random_range(0..60) == 0 {
             self.temporary_table(connection).await
