@@ -160,7 +160,14 @@ fn members(count: usize, prefix: &str) -> String {
 
 fn with_clauses(rng: &mut StdRng, plain: &str) -> String {
     let mut text = plain.to_owned();
-    if rng.random_range(0..6) == 0 && !plain.contains("CHARACTER") && !plain.contains("COLLATE") {
+    // A geometry, vector or JSON added with NOT NULL holds a value that no statement can write.
+    let never_empty = ["VECTOR", "GEOMETRY", "POINT", "LINESTRING", "POLYGON", "JSON"];
+    let never_empty = never_empty.iter().any(|name| plain.starts_with(name));
+    if rng.random_range(0..6) == 0
+        && !plain.contains("CHARACTER")
+        && !plain.contains("COLLATE")
+        && !never_empty
+    {
         // Values of new columns are the type's own: zero, '' or the first member.
         text.push_str(" NOT NULL");
     } else {

@@ -11,6 +11,7 @@ mod faq;
 mod fixtures;
 mod kills;
 mod lost_answers;
+mod many_tables;
 mod memory;
 mod operators;
 mod pairs;
