@@ -79,8 +79,8 @@ pub(super) struct Inventory {
 /// A failed read of the source.
 pub(super) fn source_error(error: &SqlError) -> CodedError {
     let code = match error.code() {
-        // What was listed a moment ago is gone: the copy begins anew with what there is.
-        Some(1049 | 1146) => codes::COPY_SNAPSHOT_UNSTABLE,
+        // What was listed a moment ago is gone, a table or a column: the copy begins anew with what there is.
+        Some(1049 | 1054 | 1146) => codes::COPY_SNAPSHOT_UNSTABLE,
         _ => policy::code(Side::Source, error.fault()).unwrap_or(codes::COPY_SOURCE_READ),
     };
     CodedError::new(code, "the source cannot be read for the full copy").cause(error)

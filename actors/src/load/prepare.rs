@@ -138,6 +138,16 @@ impl Workshop {
                 true
             }
         };
+        if created && identity(&mut desk.raw, &table.name).await?.as_ref() != Some(&digest) {
+            // What was just made is the table of a moment ago, and no plan says that it is ours.
+            fenced_ddl(applier, &format!("DROP TABLE IF EXISTS {}", table.target)).await?;
+            return Err(CodedError::new(
+                codes::COPY_SNAPSHOT_UNSTABLE,
+                "the table was altered, renamed or dropped while its copy was prepared",
+            )
+            .object(&table.name)
+            .into());
+        }
         let Some(columns) = self.columns(desk, applier, &table).await? else { return Ok(None) };
         failpoint::hit("load.before_plan").await?;
         let Some(info) = source_info(desk, &table.name).await? else { return Ok(None) };

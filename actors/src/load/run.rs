@@ -240,12 +240,17 @@ impl Copy {
         for mut worker in crew {
             let (queue, workshop) = (Arc::clone(&queue), Arc::clone(&self.workshop));
             let (stop, heartbeat) = (self.stop.clone(), self.heartbeat.clone());
+            let counters = Arc::clone(&self.counters);
             set.spawn(async move {
                 let mut done = Vec::new();
                 while !stop.is_cancelled() {
                     let Some((table, plan)) = queue.lock().pop_front() else { break };
                     let prepared =
                         workshop.prepare(&mut worker.desk, &mut worker.applier, table, plan).await?;
+                    if let Some(table) = &prepared {
+                        // With very many tables this alone takes long, and whoever waits sees it go on.
+                        counters.add_table(Some(&table.source), &table.plan);
+                    }
                     done.extend(prepared);
                     heartbeat.beat();
                 }
@@ -257,7 +262,6 @@ impl Copy {
         for (worker, done) in self.join(set).await? {
             crew.push(worker);
             for table in done {
-                self.counters.add_table(Some(&table.source), &table.plan);
                 prepared.insert(table.source.name.clone(), table);
             }
         }

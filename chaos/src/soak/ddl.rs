@@ -67,7 +67,7 @@ const COMMON: &[&str] = &[
 
 const MYSQL: &[&str] = &["functional-index", "descending-index", "invisible-index", "toggle-invisible"];
 
-const MARIADB: &[&str] = &["or-replace", "if-exists", "create-sequence", "add-period", "instant-reorder"];
+const MARIADB: &[&str] = &["or-replace", "if-exists", "add-period", "instant-reorder"];
 
 /// All kinds.
 pub fn kinds(flavor: Flavor) -> Vec<&'static str> {
@@ -111,6 +111,26 @@ pub fn statements(rng: &mut StdRng, kind: &str, flavor: Flavor, catalog: &Catalo
         return (clauses.len() > 1).then(|| vec![format!("ALTER TABLE {name} {}", clauses.join(", "))]);
     }
     match kind {
+        "add-primary" => {
+            // Two of the same are in the way most of the time.
+            let keyless = catalog.any_where(rng, |table| table.primary().is_none())?;
+            let clause = clause(rng, kind, flavor, keyless)?;
+            let name = keyless.quoted();
+            return Some(vec![format!("DELETE FROM {name}"), format!("ALTER TABLE {name} {clause}")]);
+        }
+        "drop-foreign-key" if catalog.tables.iter().all(|table| table.foreign_keys.is_empty()) => {
+            let create = tables::create(rng, flavor, "t13", 13);
+            return Some(vec![
+                "DROP TABLE IF EXISTS t13".to_owned(),
+                create,
+                "ALTER TABLE t13 DROP FOREIGN KEY fk_self".to_owned(),
+            ]);
+        }
+        "drop-foreign-key" => {
+            let table = catalog.any_where(rng, |table| !table.foreign_keys.is_empty())?;
+            let clause = clause(rng, kind, flavor, table)?;
+            return Some(vec![format!("ALTER TABLE {} {clause}", table.quoted())]);
+        }
         "create-index" => {
             let column = table.any_column(rng, |column| column.is_short() && !column.generated)?;
             return Some(vec![format!(
@@ -276,7 +296,7 @@ fn clause(rng: &mut StdRng, kind: &str, flavor: Flavor, table: &Table) -> Option
             Some(format!("RENAME INDEX {} TO r{}", quoted(&pick(rng, &spare)?.name), rng.random_range(0..20)))
         }
         "add-primary" if table.primary().is_none() => {
-            let column = table.any_column(rng, |column| column.is_short() && !column.nullable)?;
+            let column = table.any_column(rng, |column| column.is_short() && !column.generated)?;
             Some(format!("ADD PRIMARY KEY ({})", quoted(&column.name)))
         }
         "drop-primary" => {
@@ -513,10 +533,6 @@ fn whole_tables(rng: &mut StdRng, kind: &str, flavor: Flavor, catalog: &Catalog)
             "ALTER DATABASE CHARACTER SET {}",
             ["utf8mb4", "latin1", "utf8mb4"][rng.random_range(0..3)]
         )),
-        "create-sequence" => Some(vec![
-            "CREATE OR REPLACE SEQUENCE seq START WITH 5".to_owned(),
-            "DROP SEQUENCE seq".to_owned(),
-        ]),
         _ => None,
     }
 }

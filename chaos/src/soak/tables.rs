@@ -150,7 +150,11 @@ pub fn create(rng: &mut StdRng, flavor: Flavor, name: &str, number: usize) -> St
             // No partitions with those.
             column_type = "INT NULL".to_owned();
         }
-        if !has_index && column_type.contains("INT") && rng.random_range(0..2) == 0 {
+        if !has_index
+            && !column_type.starts_with("POINT")
+            && column_type.contains("INT")
+            && rng.random_range(0..2) == 0
+        {
             keys.push(format!("KEY by_c{column} (c{column})"));
             has_index = true;
         }

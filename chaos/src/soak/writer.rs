@@ -319,7 +319,9 @@ impl Writer {
             self.shared.count(kind, Some("no table was fit for it".to_owned()));
             return Ok(());
         };
-        for statement in &statements {
+        for (index, statement) in statements.iter().enumerate() {
+            // Only the last one is what the kind is about.
+            let kind = if index + 1 < statements.len() { "before a DDL" } else { kind };
             if matches!(self.run_statement(connection, kind, statement).await?, Outcome::Refused { .. }) {
                 break;
             }

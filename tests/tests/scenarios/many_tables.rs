@@ -52,7 +52,7 @@ async fn f15_very_many_tables() -> Result<()> {
         if status["unit"] == "Sync" {
             return Ok(Ok(()));
         }
-        progress.insert(status["load"]["progress"].to_string());
+        progress.insert(format!("{} {}", status["load"]["progress"], status["copy"]["tablesTotal"]));
         Ok(Err(status.to_string()))
     })
     .await?;

@@ -42,35 +42,46 @@ fn seconds(default: u64) -> u64 {
 /// The same seed every time: what was found with it stays fixed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn soak_fixed_seed() -> Result<()> {
-    run("soak_fixed", 20_261_122, seconds(25)).await
+    run("soak_fixed", 20_261_122, seconds(20), &[Flavor::Mariadb]).await
 }
 
 /// Another seed every time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn soak_random_seed() -> Result<()> {
-    let seed = std::env::var("DMNODE_TEST_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs()));
-    run("soak_random", seed, seconds(25)).await
+    run("soak_random", random_seed(), seconds(20), &[Flavor::Mariadb]).await
 }
 
-async fn run(name: &str, seed: u64, seconds: u64) -> Result<()> {
+/// What `scripts/soak` runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long; run by scripts/soak"]
+async fn soak_long() -> Result<()> {
+    let only = std::env::var("DMNODE_SOAK_FLAVOR").unwrap_or_default();
+    let flavors: Vec<Flavor> = [Flavor::Mysql, Flavor::Mariadb]
+        .into_iter()
+        .filter(|flavor| only.is_empty() || only == flavor.name())
+        .collect();
+    run("soak_long", random_seed(), seconds(1800), &flavors).await
+}
+
+fn random_seed() -> u64 {
+    std::env::var("DMNODE_TEST_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs()))
+}
+
+async fn run(name: &str, seed: u64, seconds: u64, flavors: &[Flavor]) -> Result<()> {
     println!("DMNODE_TEST_SEED={seed} DMNODE_SOAK_SECONDS={seconds}");
     let mut rng = StdRng::seed_from_u64(seed ^ 0x50a4);
     let mut cluster = Cluster::start(name, 3).await?;
     let mut pairs = Vec::new();
     let mut soaks = Vec::new();
-    for flavor in [Flavor::Mysql, Flavor::Mariadb] {
-        let only = std::env::var("DMNODE_SOAK_FLAVOR").unwrap_or_default();
-        if !only.is_empty() && only != flavor.name() {
-            continue;
-        }
+    for &flavor in flavors {
         let source = Server::start(flavor, &["--local-infile=1"]).await?;
         let target = Server::start(flavor, &["--local-infile=1"]).await?;
         let id = format!("{name}-{}", flavor.name());
         // A short run must come by everything, a long one does so anyway.
-        let ddl_every = if seconds < 300 { 6 } else { 25 };
+        let ddl_every = if seconds < 300 { 5 } else { 25 };
         soaks.push(
             Soak::start(&source, SCHEMA, seed, ddl_every, Duration::from_millis(10), &cluster.dir).await?,
         );

@@ -241,7 +241,9 @@ fn is_character(wire_type: u8, meta: u16) -> bool {
         | wire::TINY_BLOB
         | wire::MEDIUM_BLOB
         | wire::LONG_BLOB
-        | wire::BLOB => true,
+        | wire::BLOB
+        // A vector is listed with the character set binary.
+        | wire::VECTOR => true,
         // GEOMETRY is written as a blob would be, but is not counted among the character columns.
         _ => false,
     }
