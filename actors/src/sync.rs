@@ -29,6 +29,7 @@ pub(crate) mod origin;
 mod reader;
 mod refusal;
 mod report;
+mod safe_mode;
 mod scheduler;
 mod scope;
 mod single;
@@ -57,7 +58,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use applier::{Applier, BATCH_ROWS};
+use applier::{Applier, BATCH_ROWS, Statement};
 use assemble::Assembler;
 use checkpoint::Checkpoint;
 use conflict::ConflictLog;
@@ -68,6 +69,7 @@ use decisions::Decisions;
 use diagnose::Evidence;
 use origin::Link;
 use reader::Reader;
+use safe_mode::{Asked, SafeMode};
 use scheduler::Scheduler;
 use scope::Scope;
 use single::Rules;
@@ -77,7 +79,7 @@ use tables::{Tables, logs_foreign_key_actions};
 
 use crate::load::ChunkFilter;
 use crate::progress::meta::Facts;
-use crate::progress::{ApplierBook, ProgressStore, TargetSpec, Watermark, Window};
+use crate::progress::{ApplierBook, ProgressStore, ProgressUpdate, TargetSpec, Watermark, Window};
 use crate::target::ApplyError;
 use crate::unit::{UnitContext, UnitDone, UnitResult};
 
@@ -196,6 +198,15 @@ async fn prepare(
         task = %subtask.task, source = %subtask.source_id, epoch = ctx.epoch.0, generation = ctx.generation,
         location = %change::describe_location(&location), appliers = count, "replication starts"
     );
+    let window = subtask.safe_mode_window.as_ref().map(|window| (window.request, window.duration));
+    let asked = Asked { setting: subtask.sync.safe_mode, window };
+    let mut safe_mode =
+        SafeMode::open(&store, &subtask.source_id, &asked, &location, &mut source, &info).await?;
+    if let Some(sql) = safe_mode.take_record()
+        && let Some(first) = appliers.first_mut()
+    {
+        first.apply(&ProgressUpdate::unchanged(), &mut Statement(&sql)).await?;
+    }
     let ddl = DdlLog::open(&store, &subtask.meta_schema, &subtask.task, &subtask.source_id).await?;
     let mut conn = store.connect().await?;
     let filter = dm::with_table_points(filter, &mut conn, subtask, info.flavor).await?;
@@ -218,6 +229,7 @@ async fn prepare(
     let books: Vec<ApplierBook> = (0..count).map(|index| ApplierBook::new(index, &window)).collect();
     let shared = Arc::new(Shared::new(window, count, ctx.heartbeat.clone()));
     *shared.settled.lock() = settled;
+    *shared.safe_mode.lock() = safe_mode.status();
     let target = store.server().clone();
     let dialect = Dialect {
         modern_mysql: !target.is_mariadb() && target.version >= (8, 0, 20),
@@ -231,7 +243,12 @@ async fn prepare(
         dialect,
         fold: subtask.sync.compact.unwrap_or(true),
         missing,
-        conflicts: ConflictLog::open(&store, &subtask.source_id, missing != MissingRow::Strict).await?,
+        conflicts: ConflictLog::open(
+            &store,
+            &subtask.source_id,
+            missing != MissingRow::Strict || safe_mode.status().is_some(),
+        )
+        .await?,
         evidence: Evidence::new(spec.source.from.clone(), subtask.clone()),
     });
     let batch_rows = if subtask.sync.batch_given { subtask.sync.batch.max(1) } else { BATCH_ROWS };
@@ -279,6 +296,7 @@ async fn prepare(
         decisions: Decisions::new(&subtask.decisions),
         endpoints: [spec.source.from.clone(), subtask.target.clone()],
         until: spec.until.clone(),
+        safe_mode,
         open: Open::default(),
         prepared: xa::Prepared::default(),
     };

@@ -158,6 +158,9 @@ pub struct StartTaskArgs {
     /// Start replication at this time of the source's binlog.
     #[arg(long, value_name = "TIME")]
     pub start_time: Option<String>,
+    /// Begin replication in safe mode, for transactions of so long a time after the first one, such as 60s.
+    #[arg(long, value_name = "DURATION")]
+    pub safe_mode_duration: Option<String>,
 }
 
 /// `stop-task`, `pause-task`, `resume-task`.

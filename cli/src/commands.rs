@@ -160,6 +160,7 @@ impl Session {
             sources: self.sources.clone(),
             remove_meta: args.remove_meta,
             start_time: args.start_time.clone().unwrap_or_default(),
+            safe_mode_duration: args.safe_mode_duration.clone().unwrap_or_default(),
         };
         let answer = self.client.call(&Intent::change(), &request).await?;
         self.finish(&answer, true, |body| {

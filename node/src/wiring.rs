@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dmnode_actors::supervision::{DesiredStage, DesiredSubtask, NodeSupervisorHandle, OwnedSource};
-use dmnode_model::config::{SourceConfig, StartTime, TaskConfig};
+use dmnode_model::config::{SafeModeWindow, SourceConfig, StartTime, TaskConfig};
 use dmnode_model::error::CodedError;
 use dmnode_model::ids::{Epoch, NodeId, SourceId, TaskName};
 use dmnode_model::secret::SecretKey;
@@ -121,6 +121,10 @@ fn owned_sources(state: &State, node: NodeId, key: Option<&SecretKey>) -> (Vec<O
                     config.start_time =
                         subtask.start_time.clone().map(|text| StartTime { text, request: subtask.started });
                     config.decisions.clone_from(&subtask.decisions);
+                    config.safe_mode_window = subtask.safe_mode_seconds.map(|seconds| SafeModeWindow {
+                        duration: std::time::Duration::from_secs(seconds),
+                        request: subtask.started,
+                    });
                     let stage = match subtask.stage {
                         dmnode_raft::DesiredStage::Running => DesiredStage::Running,
                         dmnode_raft::DesiredStage::Paused => DesiredStage::Paused,

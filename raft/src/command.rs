@@ -108,6 +108,8 @@ pub enum CommandKind {
         stage: DesiredStage,
         /// `--start-time`, for the new subtasks.
         start_time: Option<String>,
+        /// `--safe-mode-duration` in seconds, for the new subtasks.
+        safe_mode_seconds: Option<u64>,
     },
     /// Replaces the configuration of a task and leaves its subtasks alone.
     UpdateTask {

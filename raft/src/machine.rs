@@ -59,15 +59,27 @@ impl State {
                 self.put_source(index, source, config, *expected)
             }
             CommandKind::RemoveSource { source } => self.remove_source(source),
-            CommandKind::PutTask { task, config, expected, sources, stage, start_time } => {
-                let start = tasks::Start { stage: *stage, time: start_time.clone() };
+            CommandKind::PutTask {
+                task,
+                config,
+                expected,
+                sources,
+                stage,
+                start_time,
+                safe_mode_seconds,
+            } => {
+                let start = tasks::Start {
+                    stage: *stage,
+                    time: start_time.clone(),
+                    safe_mode_seconds: *safe_mode_seconds,
+                };
                 self.put_task(index, task, config, *expected, sources, &start)
             }
             CommandKind::UpdateTask { task, config, expected } => {
                 self.update_task(index, task, config, *expected)
             }
             CommandKind::AddSubtasks { task, sources, stage, start_time } => {
-                let start = tasks::Start { stage: *stage, time: start_time.clone() };
+                let start = tasks::Start { stage: *stage, time: start_time.clone(), safe_mode_seconds: None };
                 self.add_subtasks(index, task, sources, &start)
             }
             CommandKind::RemoveSubtasks { task, sources } => self.remove_subtasks(task, sources),

@@ -68,6 +68,8 @@ pub struct SubtaskEntry {
     pub run_token: u64,
     /// `--start-time` of the start.
     pub start_time: Option<String>,
+    /// `--safe-mode-duration` of the start, in seconds.
+    pub safe_mode_seconds: Option<u64>,
     /// Log index of the start: which one it was.
     pub started: u64,
     /// What operators decided about events of the stream, by position.

@@ -156,6 +156,15 @@ impl ChunkFilter {
             .is_some_and(|range| contains(&range.location, end, gtid)))
     }
 
+    /// Is this transaction part of some of what was copied and not of all of it? Only where a copy was interrupted and
+    /// went on with a later snapshot.
+    pub fn is_mixed_at(&self, end: &BinlogPosition, gtid: Option<&Gtid>) -> bool {
+        let mut ranges = self.tables.values().flat_map(|table| &table.ranges);
+        let Some(first) = ranges.next() else { return false };
+        let first = contains(&first.location, end, gtid);
+        ranges.any(|range| contains(&range.location, end, gtid) != first)
+    }
+
     /// Does the copy contain a DDL on `table` that ends at `end` and has `gtid`?
     pub fn ddl_is_copied(&self, table: &TableName, end: &BinlogPosition, gtid: Option<&Gtid>) -> DdlCopied {
         let Some(table) = self.tables.get(table) else { return DdlCopied::No };

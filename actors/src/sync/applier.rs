@@ -107,7 +107,10 @@ impl Applier {
         update: &ProgressUpdate,
         batch: &[&Transaction],
     ) -> Result<(), ApplyError> {
-        if let Some(packets) = merged(batch.iter().flat_map(|t| &t.changes), &self.rules) {
+        // In safe mode every change is rewritten on its own.
+        let plain = batch.iter().all(|transaction| !transaction.safe);
+        let packets = if plain { merged(batch.iter().flat_map(|t| &t.changes), &self.rules) } else { None };
+        if let Some(packets) = packets {
             let packet_max = self.rules.dialect.packet_max;
             let mut body = Batch { packets: &packets, transactions: batch, shared, packet_max };
             match self.conn.apply(update, &mut body).await {
@@ -225,7 +228,7 @@ impl ApplyBody for OneByOne<'_> {
         let mut single = Single::new(self.rules, &place);
         let mut first = 0;
         for source in self.transactions {
-            single.apply(transaction, source.changes.iter(), first).await?;
+            single.apply(transaction, source.changes.iter(), first, source.safe).await?;
             first += source.changes.len();
             self.shared.heartbeat.beat();
         }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use dmnode_model::codes;
+use dmnode_model::error::CodedError;
 use dmnode_model::{BinlogPosition, Location};
 use dmnode_mysql::Row;
 
@@ -41,6 +43,30 @@ impl Change {
     }
 }
 
+/// Whether actions of foreign keys (CASCADE, SET NULL) follow from the change of a parent's row.
+pub fn fires_action(table: &Table, row: &RowChange) -> bool {
+    match row {
+        RowChange::Insert(_) => false,
+        RowChange::Delete(_) => true,
+        // A foreign key may refer to any key.
+        RowChange::Update(before, after) => {
+            table.info.keys.iter().flat_map(|key| &key.columns).any(|part| match part.column {
+                Some(index) => before.values.get(index) != after.values.get(index),
+                None => true,
+            })
+        }
+    }
+}
+
+/// Such a change in a part of the binlog that only a part of the copied tables contains.
+pub fn torn_action(table: &Table) -> CodedError {
+    CodedError::new(
+        codes::COPY_CASCADE_TORN,
+        "a row with foreign key actions changed between the snapshots of an interrupted copy: what the actions did to the children cannot be told",
+    )
+    .object(format!("{} (source {})", table.target(), table.source))
+}
+
 /// A whole source transaction, filtered and routed.
 #[derive(Debug)]
 pub struct Transaction {
@@ -56,6 +82,8 @@ pub struct Transaction {
     pub changes: Vec<Change>,
     /// Memory it keeps alive, for the budget.
     pub bytes: usize,
+    /// It lies in a window of safe mode.
+    pub safe: bool,
 }
 
 /// The place of a transaction for people.

@@ -26,15 +26,18 @@ pub enum Conflict {
     DeleteIgnored,
     /// An INSERT met exactly its own row; there was nothing to do.
     InsertPresent,
+    /// An INSERT in safe mode replaced what was in its way.
+    SafeModeReplaced,
 }
 
 impl Conflict {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::UpdateRepaired,
         Self::UpdatePresent,
         Self::UpdateIgnored,
         Self::DeleteIgnored,
         Self::InsertPresent,
+        Self::SafeModeReplaced,
     ];
 
     /// Its name in the status and in the meta table.
@@ -45,6 +48,7 @@ impl Conflict {
             Self::UpdateIgnored => "update-ignored",
             Self::DeleteIgnored => "delete-ignored",
             Self::InsertPresent => "insert-present",
+            Self::SafeModeReplaced => "safe-mode-replaced",
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use dmnode_model::error::CodedError;
+use dmnode_model::status::SafeModeStatus;
 use dmnode_model::{BinlogPosition, Location};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -80,6 +81,8 @@ pub struct Shared {
     pub lag: Lag,
     /// Where the source was when it was last asked.
     pub source_location: Mutex<Option<Location>>,
+    /// The window of safe mode that the stream is in.
+    pub safe_mode: Mutex<Option<SafeModeStatus>>,
     /// The large transaction under way.
     pub large: Mutex<Option<LargeProgress>>,
     /// Everything before it is in the target for good, decisions of operators included.
@@ -101,6 +104,7 @@ impl Shared {
             counters: Counters::default(),
             lag: Lag::default(),
             source_location: Mutex::new(None),
+            safe_mode: Mutex::new(None),
             large: Mutex::new(None),
             settled: Mutex::new(None),
             heartbeat,

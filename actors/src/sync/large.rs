@@ -43,6 +43,7 @@ impl Stream {
     /// itself, so nothing can be in its way.
     pub(super) async fn large(&mut self, event: &BinlogEvent) -> Result<(), Halt> {
         self.barrier().await?;
+        self.enter_safe_mode(&BinlogPosition { file: event.file.to_string(), pos: event.end_pos }).await?;
         tracing::info!(location = %place(event), "a large transaction is streamed into the target");
         let applier = Arc::clone(&self.appliers[0]);
         let mut guard = applier.lock().await;
@@ -212,6 +213,12 @@ impl Large<'_> {
     async fn send(&mut self, transaction: &mut TargetTransaction<'_>) -> Result<(), ApplyError> {
         let changes = std::mem::take(&mut self.stream.open.changes);
         self.stream.open.bytes = 0;
+        let safe = self.stream.safe_now();
+        if safe {
+            self.send_single(transaction, &changes, true).await?;
+            self.rows += changes.len() as u64;
+            return Ok(());
+        }
         // Whatever a merged part has done can be taken back without losing what was before it.
         transaction.execute("SAVEPOINT dmnode_part").await?;
         match self.send_merged(transaction, &changes).await {
@@ -222,7 +229,7 @@ impl Large<'_> {
                 );
                 transaction.execute("ROLLBACK TO SAVEPOINT dmnode_part").await?;
                 transaction.execute("SET foreign_key_checks = 0").await?;
-                self.send_single(transaction, &changes).await?;
+                self.send_single(transaction, &changes, false).await?;
             }
             result => result?,
         }
@@ -250,13 +257,14 @@ impl Large<'_> {
         &mut self,
         transaction: &mut TargetTransaction<'_>,
         changes: &[Change],
+        safe: bool,
     ) -> Result<(), ApplyError> {
         let at = self.at.clone();
         let place = move |_| Some(at.clone());
         let mut single = Single::new(&self.rules, &place);
         single.tally = std::mem::take(&mut self.tally);
         for some in changes.chunks(SINGLE_ROWS) {
-            single.apply(transaction, some.iter(), 0).await?;
+            single.apply(transaction, some.iter(), 0, safe).await?;
             self.stream.ctx.heartbeat.beat();
         }
         self.tally = single.tally;

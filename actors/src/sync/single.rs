@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
+use dmnode_model::codes;
 use dmnode_model::config::MissingRow;
+use dmnode_model::error::CodedError;
 use dmnode_model::policy::Fault;
 use dmnode_mysql::{ExecSummary, Row, SqlError};
 
@@ -12,7 +14,7 @@ use super::conflict::{Conflict, ConflictLog, Tally};
 use super::deliver::{Place, fits, not_found, refused, warnings};
 use super::diagnose::Evidence;
 use super::statement::{Builder, Dialect, Packet, Verb, exact_match, fires};
-use super::table::Table;
+use super::table::{Shape, Table};
 use crate::target::{ApplyError, TargetTransaction};
 
 /// How changes are turned into statements, and what happens when they do not fit.
@@ -55,9 +57,14 @@ impl<'a> Single<'a> {
         transaction: &mut TargetTransaction<'_>,
         changes: impl Iterator<Item = &Change> + Send,
         first: usize,
+        safe: bool,
     ) -> Result<(), ApplyError> {
         for (number, change) in changes.enumerate() {
-            self.one(transaction, change, first + number).await?;
+            if safe {
+                self.idempotent(transaction, change, first + number).await?;
+            } else {
+                self.one(transaction, change, first + number).await?;
+            }
         }
         self.checks(transaction, false).await
     }
@@ -93,6 +100,66 @@ impl<'a> Single<'a> {
             }
             (Outcome::Duplicate(error), RowChange::Delete(_)) => {
                 Err(refused(table, Verb::Delete, (self.place)(Some(number)), &error).into())
+            }
+        }
+    }
+
+    /// Safe mode: whatever was applied of it before, the target then has the state after the change.
+    async fn idempotent(
+        &mut self,
+        transaction: &mut TargetTransaction<'_>,
+        change: &Change,
+        number: usize,
+    ) -> Result<(), ApplyError> {
+        let (dialect, table) = (self.rules.dialect, &change.table);
+        if table.shape == Shape::Keyless {
+            return Err(CodedError::new(
+                codes::SAFE_MODE_KEYLESS,
+                "a table without a key changes inside a window of safe mode: whether a row was written before cannot be told",
+            )
+            .object(table.target())
+            .at((self.place)(Some(number)).unwrap_or_default())
+            .into());
+        }
+        self.checks(transaction, fires(change)).await?;
+        let row = match &change.row {
+            RowChange::Insert(row) => row,
+            RowChange::Delete(_) => {
+                if let Some(packet) = Builder::single(dialect, &change.row, table, number) {
+                    self.execute(transaction, &packet).await?;
+                }
+                return Ok(());
+            }
+            RowChange::Update(before, after) => {
+                if fires(change) {
+                    // The actions must take place, unless they have: then the row is not there any more.
+                    let packet = Builder::single(dialect, &change.row, table, number);
+                    if let Some(packet) = packet
+                        && let Outcome::Done(summary) = self.execute(transaction, &packet).await?
+                        && summary.affected_rows > 0
+                    {
+                        return Ok(());
+                    }
+                    self.checks(transaction, false).await?;
+                } else if keys_differ(table, before, after) {
+                    let gone = RowChange::Delete(before.clone());
+                    if let Some(packet) = Builder::single(dialect, &gone, table, number) {
+                        self.execute(transaction, &packet).await?;
+                    }
+                }
+                after
+            }
+        };
+        let Some(packet) = Builder::replace(dialect, row, table, number) else { return Ok(()) };
+        match self.execute(transaction, &packet).await? {
+            Outcome::Done(summary) => {
+                if summary.affected_rows > 1 && matches!(change.row, RowChange::Insert(_)) {
+                    self.count(table, Conflict::SafeModeReplaced, number);
+                }
+                Ok(())
+            }
+            Outcome::Duplicate(error) => {
+                Err(refused(table, Verb::Insert, (self.place)(Some(number)), &error).into())
             }
         }
     }
@@ -208,6 +275,18 @@ impl<'a> Single<'a> {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether an UPDATE touches a unique key. A key over an expression may be touched by any column.
+fn keys_differ(table: &Table, before: &Row, after: &Row) -> bool {
+    table.info.keys.iter().filter(|key| key.unique).flat_map(|key| &key.columns).any(|part| {
+        match part.column {
+            Some(index) if !table.column(index).generated => {
+                before.values.get(index) != after.values.get(index)
+            }
+            _ => true,
+        }
+    })
 }
 
 fn verb(row: &RowChange) -> Verb {

@@ -80,12 +80,19 @@ pub struct Builder {
     current: Packet,
     /// Error values of ENUM columns in the statement that is being written.
     error_members: usize,
+    start: &'static str,
 }
 
 impl Builder {
     /// Starts with no packet.
     pub fn new(dialect: Dialect) -> Self {
-        Self { dialect, packets: Vec::new(), current: Packet::default(), error_members: 0 }
+        Self {
+            dialect,
+            packets: Vec::new(),
+            current: Packet::default(),
+            error_members: 0,
+            start: "INSERT INTO ",
+        }
     }
 
     /// The packets.
@@ -164,6 +171,14 @@ impl Builder {
             RowChange::Update(before, after) => builder.update(table, before, after, Some(number)),
             RowChange::Delete(row) => builder.delete(table, row, Some(number)),
         }
+        builder.finish().into_iter().next()
+    }
+
+    /// A row that takes the place of whatever is in its way. Only for safe mode.
+    pub fn replace(dialect: Dialect, row: &Row, table: &Arc<Table>, number: usize) -> Option<Packet> {
+        let mut builder = Self::new(dialect);
+        builder.start = "REPLACE INTO ";
+        builder.inserts(table, &[row], Some(number));
         builder.finish().into_iter().next()
     }
 
@@ -302,8 +317,9 @@ impl Builder {
             }
             if count == 0 {
                 self.make_room(memory);
+                let start = self.start;
                 let out = &mut self.current.sql;
-                out.extend_from_slice(if members { lenient::INSERT } else { "INSERT INTO " }.as_bytes());
+                out.extend_from_slice(if members { lenient::INSERT } else { start }.as_bytes());
                 write_table(table, out);
                 out.extend_from_slice(b" (");
                 let mut first = true;

@@ -14,10 +14,12 @@ use tokio::sync::{Mutex, mpsc};
 use super::applier::Applier;
 use super::assemble::{Assembler, Step, place};
 use super::change::{Change, RowChange, Transaction};
+use super::change::{fires_action, torn_action};
 use super::coordinator::{Queued, Shared, WINDOW_MAX};
 use super::ddl_run::DdlLog;
 use super::decisions::Decisions;
 use super::reader::Reader;
+use super::safe_mode::SafeMode;
 use super::scheduler::{Place, Scheduler};
 use super::scope::Scope;
 use super::tables::{Known, Tables};
@@ -70,6 +72,8 @@ pub(super) struct Open {
     pub known: bool,
     /// Rows of an XA transaction that may be prepared at its end.
     pub held: Held,
+    /// It lies in a window of safe mode.
+    pub safe: bool,
 }
 
 /// Everything the stream needs.
@@ -90,6 +94,7 @@ pub(super) struct Stream {
     /// Source and target.
     pub endpoints: [Endpoint; 2],
     pub until: Option<Location>,
+    pub safe_mode: SafeMode,
     pub open: Open,
     /// XA transactions that are prepared and not decided.
     pub prepared: Prepared,
@@ -241,6 +246,7 @@ impl Stream {
         if !self.assembler.is_open() && !end.file.is_empty() && end.pos >= 4 {
             self.reader.moved(end.clone());
             self.advance(end);
+            self.leave_safe_mode();
         }
     }
 
@@ -290,6 +296,10 @@ impl Stream {
         });
         let open = &mut self.open;
         let foreign_key_checks = !rows.no_foreign_key_checks;
+        // What the actions change in the children may have been copied before or after the parent.
+        let torn = foreign_key_checks
+            && known.table.fires_actions
+            && self.filter.as_ref().is_some_and(|filter| filter.is_mixed_at(&end, self.assembler.gtid()));
         known
             .decoder
             .decode::<RowError>(rows, |images: RowImages| {
@@ -299,6 +309,9 @@ impl Stream {
                     (Some(before), Some(after)) => Some(RowChange::Update(before, after)),
                     (None, None) => None,
                 };
+                if torn && row.as_ref().is_some_and(|row| fires_action(&known.table, row)) {
+                    return Err(RowError::Coded(torn_action(&known.table)));
+                }
                 let row = match (&copied, row) {
                     (Some(copied), Some(row)) => without_copied(row, |row| copied(row, &known))?,
                     (_, row) => row,
@@ -369,6 +382,7 @@ impl Stream {
     }
 
     fn drop_filter(&mut self, end: &BinlogPosition) {
+        self.leave_safe_mode();
         let Some(filter) = &self.filter else { return };
         let read = Location { position: end.clone(), gtid_set: self.reader.read_set().cloned() };
         if filter.is_passed(&read) {
@@ -384,6 +398,7 @@ impl Stream {
         if self.open.changes.is_empty() || self.shared.window.lock().is_applied(&id) {
             return self.finish_empty(end).await;
         }
+        self.enter_safe_mode(&end).await?;
         let open = std::mem::take(&mut self.open);
         let uses = write_set(&open.changes);
         let permit = tokio::select! {
@@ -428,6 +443,7 @@ impl Stream {
             timestamp: self.assembler.timestamp(),
             changes: open.changes,
             bytes: open.bytes,
+            safe: open.safe,
         };
         // A closed queue means that its applier has failed; the failure is met at the next event.
         let queued = Queued { transaction, _permit: permit };

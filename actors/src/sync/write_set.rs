@@ -175,14 +175,9 @@ fn is_plain_collation(collation: &str) -> bool {
 fn fold_of(column: &ColumnInfo) -> Fold {
     use dmnode_mysql::ColumnType as T;
     match &column.data_type {
-        T::TinyInt
-        | T::SmallInt
-        | T::MediumInt
-        | T::Int
-        | T::BigInt
-        | T::Decimal { .. }
-        | T::Float
-        | T::Double => Fold::Exact,
+        T::TinyInt | T::SmallInt | T::MediumInt | T::Int | T::BigInt | T::Decimal { .. } => Fold::Exact,
+        // A FLOAT of one shard may equal a DOUBLE of another.
+        T::Float | T::Double => Fold::Unknown,
         T::Bit(_) | T::Year | T::Date | T::Time(_) | T::DateTime(_) | T::Timestamp(_) => Fold::Exact,
         T::Enum(_) | T::Set(_) | T::Inet4 | T::Inet6 | T::Uuid => Fold::Exact,
         T::Binary(_) | T::VarBinary(_) | T::TinyBlob | T::Blob | T::MediumBlob | T::LongBlob => Fold::Binary,
@@ -226,13 +221,36 @@ fn hash_value(value: &Value, part: &Part, hasher: &mut DefaultHasher) -> bool {
             }
             0xffu8.hash(hasher);
         }
-        // Zero has two signs and one meaning.
-        (Fold::Exact, Value::Double(number)) if *number == 0.0 => Value::Double(0.0).hash(hasher),
-        (Fold::Exact, Value::Float(number)) if *number == 0.0 => Value::Float(0.0).hash(hasher),
+        // Merged tables may differ in sign, digits and fractions.
+        (Fold::Exact, Value::Int(number)) => i128::from(*number).hash(hasher),
+        (Fold::Exact, Value::UInt(number) | Value::Bit(number)) => i128::from(*number).hash(hasher),
+        (Fold::Exact, Value::Decimal(text)) => normal_decimal(text.as_bytes()).hash(hasher),
+        (Fold::Exact, Value::Time(text) | Value::DateTime(text) | Value::Timestamp(text)) => {
+            normal_fraction(text.as_bytes()).hash(hasher);
+        }
         (Fold::Exact, value) => value.hash(hasher),
         _ => return false,
     }
     true
+}
+
+/// Without zeros at either end, without a sign of zero.
+fn normal_decimal(text: &[u8]) -> (bool, &[u8]) {
+    let (negative, digits) = match text.strip_prefix(b"-") {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
+    let first = digits.iter().position(|digit| *digit != b'0').unwrap_or(digits.len());
+    let digits = normal_fraction(&digits[first..]);
+    (negative && !digits.is_empty(), digits)
+}
+
+/// Without zeros at the end of the fraction.
+fn normal_fraction(text: &[u8]) -> &[u8] {
+    if !text.contains(&b'.') {
+        return text;
+    }
+    trim(trim(text, b'0'), b'.')
 }
 
 fn cut(bytes: &[u8], prefix: Option<usize>) -> &[u8] {
@@ -253,4 +271,43 @@ pub fn write_set(changes: &[Change]) -> Vec<Use> {
     uses.sort_unstable_by(|a, b| a.key.cmp(&b.key).then(b.exclusive.cmp(&a.exclusive)));
     uses.dedup_by_key(|use_| use_.key);
     uses
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_numbers_are_written_in_many_ways() {
+        let same = [b"1.50".as_slice(), b"1.5", b"01.500"];
+        assert!(same.iter().all(|text| normal_decimal(text) == normal_decimal(b"1.5")));
+        for zero in [b"0".as_slice(), b"-0.00", b"0.0", b"-0"] {
+            assert_eq!(normal_decimal(zero), (false, b"".as_slice()));
+        }
+        assert_ne!(normal_decimal(b"10"), normal_decimal(b"1"));
+        assert_ne!(normal_decimal(b"-1"), normal_decimal(b"1"));
+        assert_ne!(normal_decimal(b"0.1"), normal_decimal(b"1"));
+        assert_eq!(normal_fraction(b"2026-01-01 10:00:00.500"), normal_fraction(b"2026-01-01 10:00:00.5"));
+        assert_eq!(normal_fraction(b"2026-01-01 10:00:00.000"), normal_fraction(b"2026-01-01 10:00:00"));
+        assert_ne!(normal_fraction(b"10:00:00"), normal_fraction(b"10:00:0"));
+    }
+
+    #[test]
+    fn collations_whose_equality_is_not_known_are_left_out() {
+        for known in
+            ["utf8mb4_0900_ai_ci", "utf8mb4_general_ci", "utf8mb4_uca1400_ai_ci", "latin1_swedish_ci"]
+        {
+            assert!(is_plain_collation(known), "{known}");
+        }
+        for unknown in [
+            "utf8mb4_ja_0900_as_cs",
+            "latin1_german2_ci",
+            "utf8mb4_de_pb_0900_ai_ci",
+            "utf16_general_ci",
+            "gbk_chinese_ci",
+            "utf8mb4_danish_ci",
+        ] {
+            assert!(!is_plain_collation(unknown), "{unknown}");
+        }
+    }
 }

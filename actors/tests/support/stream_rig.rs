@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dmnode_actors::sync::{self, SyncSpec};
 use dmnode_actors::unit::{UnitContext, UnitDone, UnitResult};
-use dmnode_model::config::{SourceConfig, TaskConfig};
+use dmnode_model::config::{SafeModeWindow, SourceConfig, TaskConfig};
 use dmnode_model::status::SyncStatus;
 use dmnode_model::{CodedError, Epoch, SourceId, TaskName};
 use tokio::task::JoinHandle;
@@ -28,6 +28,8 @@ pub struct StreamRig {
     pub task: String,
     /// Further settings of the replication, such as `batch: 5`, one a line without indentation.
     pub sync: Vec<&'static str>,
+    /// `--safe-mode-duration`.
+    pub safe_mode_window: Option<SafeModeWindow>,
     /// Whether the task names its start: the first byte of the first file.
     pub meta: bool,
     pub epoch: u64,
@@ -79,6 +81,7 @@ impl StreamRig {
             target_port,
             task: String::new(),
             sync: Vec::new(),
+            safe_mode_window: None,
             meta: true,
             epoch: 1,
         }
@@ -105,7 +108,8 @@ impl StreamRig {
             self.task
         );
         let task = TaskConfig::from_yaml(&yaml, None).unwrap_or_else(|err| panic!("{err}\n{yaml}")).value;
-        let subtask = task.subtask(&SourceId::new(SOURCE)).unwrap();
+        let mut subtask = task.subtask(&SourceId::new(SOURCE)).unwrap();
+        subtask.safe_mode_window = self.safe_mode_window.clone();
         SyncSpec { source, subtask, until: None }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use dmnode_actors::check::CheckOptions;
 use dmnode_model::api::{OperateTaskRequest, StartTaskRequest, TaskOp};
 use dmnode_model::codes;
-use dmnode_model::config::{StartInstant, TaskConfig};
+use dmnode_model::config::{SafeModeWindow, StartInstant, TaskConfig};
 use dmnode_model::error::CodedError;
 use dmnode_model::ids::{SourceId, TaskName};
 use dmnode_model::status::{CommonWorkerResponse, OperateTaskResponse, StartTaskResponse};
@@ -35,6 +35,17 @@ impl Control {
         let start_time = match parse_start_time(&request.start_time) {
             Ok(start_time) => start_time,
             Err(msg) => return Ok(refused(msg)),
+        };
+        let safe_mode_seconds = match request.safe_mode_duration.as_str() {
+            "" => None,
+            text => match SafeModeWindow::parse(text) {
+                Some(duration) => Some(duration.as_secs()),
+                None => {
+                    return Ok(refused(format!(
+                        "error while parse safe-mode-duration, expected a duration such as 60s or 1m30s, got '{text}'"
+                    )));
+                }
+            },
         };
         let parsed = match TaskConfig::from_yaml(&request.task, self.settings.secret_key.as_ref()) {
             Ok(parsed) => parsed,
@@ -107,6 +118,7 @@ impl Control {
                 sources: chosen.clone(),
                 stage: DesiredStage::Running,
                 start_time,
+                safe_mode_seconds,
             };
             applied = Some(self.propose(request_id, "put", kind).await?);
         }

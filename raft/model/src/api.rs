@@ -52,6 +52,8 @@ request! {
         remove_meta: bool,
         /// Where to start an incremental task.
         start_time: String,
+        /// How long replication begins in safe mode, such as `60s`; empty for not at all.
+        safe_mode_duration: String,
     }
 }
 

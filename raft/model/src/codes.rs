@@ -276,6 +276,7 @@ codes! {
     60706 DUPLICATE_REPLAY "DuplicateReplay" "sync-unit" Downstream High WaitForOperator "the target holds what comes after the task's start position: start from the right position, or pass it with `safe-mode` or `on-missing-row: repair`";
     60707 SAFE_MODE_KEYLESS "SafeModeKeyless" "sync-unit" Downstream High WaitForOperator "give the table a key, leave it out with the block-allow-list, or end safe mode";
     60708 DUPLICATE_KEY_DIFFERS "DuplicateKeyDiffers" "sync-unit" Downstream High WaitForOperator "give the target the unique keys that the source has, then resume-task";
+    60709 COPY_CASCADE_TORN "CopyCascadeTorn" "sync-unit" Downstream High WaitForOperator "copy again: stop-task, empty the tables that the foreign keys connect, start-task --remove-meta";
     60801 START_TIME_WITH_COPY "StartTimeWithCopy" "sync-unit" Internal Medium WaitForOperator "leave --start-time out, or use task-mode: incremental";
     60802 META_NEWER "MetaNewer" "sync-unit" Downstream High WaitForOperator "upgrade this node, or start with --remove-meta";
     60803 SOURCE_CHANGED "SourceChanged" "sync-unit" Upstream High WaitForOperator "point the source's address to the former server, or start again with a new `meta` after comparing with `diff`";

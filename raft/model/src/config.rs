@@ -25,7 +25,7 @@ pub use self::rules::{
     BlockAllowListConfig, ExpressionFilter, ExtractRule, FilterRule, RouteRule, TablePattern,
 };
 pub use self::source::{CheckerConfig, PurgeConfig, SOURCE_ID_CHARS_MAX, SourceConfig};
-pub use self::start_time::{StartInstant, StartTime};
+pub use self::start_time::{SafeModeWindow, StartInstant, StartTime};
 pub use self::subtask::SubtaskConfig;
 pub use self::task::{InstanceConfig, ShardMode, StartMeta, TaskConfig, TaskMode};
 pub use self::units::{

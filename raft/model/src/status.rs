@@ -590,7 +590,7 @@ pub struct SyncStatus {
 message! {
     /// How often something did not meet in the target what it met at the source.
     ConflictCount {
-        /// `update-repaired`, `update-ignored`, `delete-ignored`, `insert-present`, `update-present`.
+        /// `update-repaired`, `update-ignored`, `delete-ignored`, `insert-present`, `update-present`, `safe-mode-replaced`.
         kind: String,
         /// How often.
         count: u64,

@@ -86,6 +86,7 @@ mod tests {
             stage: DesiredStage::Paused,
             run_token: 1,
             start_time: None,
+            safe_mode_seconds: None,
             started: 1,
             decisions: Vec::new(),
         };

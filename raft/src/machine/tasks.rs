@@ -14,6 +14,7 @@ use crate::state::{DesiredStage, State, SubtaskEntry, TaskEntry};
 pub(super) struct Start {
     pub stage: DesiredStage,
     pub time: Option<String>,
+    pub safe_mode_seconds: Option<u64>,
 }
 
 impl Start {
@@ -22,6 +23,7 @@ impl Start {
             stage: self.stage,
             run_token: index,
             start_time: self.time.clone(),
+            safe_mode_seconds: self.safe_mode_seconds,
             started: index,
             decisions: Vec::new(),
         }

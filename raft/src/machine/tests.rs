@@ -44,6 +44,7 @@ fn put_task(name: &str, sources: &[&str]) -> CommandKind {
         sources: sources.iter().map(|source| SourceId::new(*source)).collect(),
         stage: DesiredStage::Running,
         start_time: None,
+        safe_mode_seconds: None,
     }
 }
 
@@ -252,6 +253,7 @@ fn any_kind() -> impl Strategy<Value = CommandKind> {
                 sources,
                 stage,
                 start_time: None,
+                safe_mode_seconds: None,
             }
         }),
         (name(), sources(), stage()).prop_map(|(task, sources, stage)| CommandKind::SetStage {

@@ -1,8 +1,12 @@
 //! `--start-time`: from when on an incremental task replicates.
 
+use std::time::Duration;
+
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 use serde::Serialize;
+
+use super::fields::parse_duration;
 
 /// The start time of a start, and which start it was: a task that is resumed, or moved to another node, does not begin
 /// at its start time again.
@@ -12,6 +16,22 @@ pub struct StartTime {
     pub text: String,
     /// Number of the request in the cluster's log.
     pub request: u64,
+}
+
+/// `--safe-mode-duration` of a start, and which start it was.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct SafeModeWindow {
+    /// How long, by the time stamps of the source's transactions.
+    pub duration: Duration,
+    /// Number of the request in the cluster's log.
+    pub request: u64,
+}
+
+impl SafeModeWindow {
+    /// Reads a duration such as `60s` or `1m30s`, in whole seconds.
+    pub fn parse(text: &str) -> Option<Duration> {
+        parse_duration(text).filter(|duration| duration.as_secs() > 0)
+    }
 }
 
 /// A start time, read.

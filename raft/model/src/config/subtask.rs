@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{
     BlockAllowListConfig, DumpConfig, Endpoint, ExpressionFilter, FilterRule, LoadConfig, RouteRule,
-    ShardMode, SourceConfig, StartMeta, StartTime, SyncConfig, TaskMode, ValidatorConfig,
+    SafeModeWindow, ShardMode, SourceConfig, StartMeta, StartTime, SyncConfig, TaskMode, ValidatorConfig,
 };
 use crate::decision::StreamDecision;
 use crate::ids::{SourceId, TaskName};
@@ -26,6 +26,8 @@ pub struct SubtaskConfig {
     pub meta: Option<StartMeta>,
     /// `--start-time` of start-task; the caller sets it.
     pub start_time: Option<StartTime>,
+    /// `--safe-mode-duration` of start-task; the caller sets it.
+    pub safe_mode_window: Option<SafeModeWindow>,
     /// Routes.
     pub routes: Vec<RouteRule>,
     /// Tables it takes.

@@ -197,6 +197,7 @@ impl TaskConfig {
             target: self.target.clone(),
             meta: instance.meta.clone(),
             start_time: None,
+            safe_mode_window: None,
             routes: instance.routes.clone(),
             block_allow_list: instance.block_allow_list.clone(),
             filters: instance.filters.clone(),

@@ -132,7 +132,7 @@ pub struct SyncConfig {
     pub on_missing_row: MissingRow,
     /// Transactions take effect in the source's order, one after the other (ours).
     pub strict_commit_order: bool,
-    /// Idempotent rewrite; needless here.
+    /// Idempotent rewrite, up to where the source is when the task first sees this.
     pub safe_mode: bool,
     /// Length of DM's automatic safe mode; needless here.
     pub safe_mode_duration: Duration,
@@ -498,8 +498,7 @@ impl SyncConfig {
             ("enable-ansi-quotes", "deprecated; the sql_mode of each statement is known"),
             ("enable-gtid", "the source's own `enable-gtid` counts"),
             ("queue-size", "the queue is bounded by memory"),
-            ("safe-mode", "every transaction takes effect exactly once without it"),
-            ("safe-mode-duration", "every transaction takes effect exactly once without safe mode"),
+            ("safe-mode-duration", "restarts are exact without safe mode"),
         ] {
             if fields.has(key) {
                 warnings.never(&setting(key), why);
@@ -527,6 +526,12 @@ impl SyncConfig {
                 )
             })?,
         };
+        if safe_mode {
+            warnings.say(format!(
+                "`{}` is on until the stream reaches the place where the source is when the task first sees the setting",
+                setting("safe-mode")
+            ));
+        }
         if safe_mode && safe_mode_duration.is_zero() {
             return Err(CodedError::new(
                 codes::CONFIG_CONFLICT_SAFE_MODE,

@@ -1,16 +1,10 @@
 //! Changes that do not meet in the target what they met at the source.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
-
-#[path = "support/stream_rig.rs"]
-mod stream_rig;
-mod support;
-
 use std::collections::BTreeMap;
 
+use crate::stream_rig::{Running, StreamRig};
+use crate::support::Kind;
 use dmnode_model::codes;
-use stream_rig::{Running, StreamRig};
-use support::Kind;
 
 const SCHEMA: &[&str] = &[
     "CREATE DATABASE app",
