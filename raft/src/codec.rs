@@ -61,6 +61,33 @@ mod tests {
         }
     }
 
+    /// What comes from a disk or from a peer: snapshots, log entries, messages.
+    #[test]
+    fn fuzz_stored_and_sent_bytes() {
+        use crate::rpc::{ProposeReply, ProposeRequest, ReadRequest};
+        use crate::types::TypeConfig;
+
+        let request = ReadRequest { cluster_id: "c".into(), timeout_ms: 7 };
+        let seeds = [encode(&State::default()).unwrap(), encode(&request).unwrap(), vec![VERSION, 1, 2, 3]];
+        let seeds: Vec<&[u8]> = seeds.iter().map(Vec::as_slice).collect();
+        dmnode_fuzz::fuzz("stored and sent bytes", &seeds, &["\u{2}", "n1", "source-id: a"], |input| {
+            let state = decode::<State>(input);
+            if let Ok(state) = &state {
+                assert_eq!(decode::<State>(&encode(state).unwrap()).as_ref(), Ok(state));
+            }
+            dmnode_fuzz::sign(&(
+                state.is_ok(),
+                decode::<Command>(input).err(),
+                decode::<openraft::Entry<TypeConfig>>(input).err(),
+                decode::<openraft::raft::AppendEntriesRequest<TypeConfig>>(input).is_ok(),
+                decode::<openraft::raft::VoteRequest<u64>>(input).is_ok(),
+                decode::<ProposeRequest>(input).is_ok(),
+                decode::<ProposeReply>(input).is_ok(),
+                decode::<ReadRequest>(input).is_ok(),
+            ))
+        });
+    }
+
     #[test]
     fn a_newer_version_is_named() {
         assert_eq!(decode::<u8>(&[2, 0]), Err(CodecError::Version(2)));

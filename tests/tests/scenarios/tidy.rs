@@ -11,12 +11,13 @@ use dmnode_tests::workspace;
 const ARROWS: &[(&str, &[&str])] = &[
     ("dmnode", &["dmnode-cli", "dmnode-actors", "dmnode-raft", "dmnode-storage", "dmnode-model"]),
     ("dmnode-cli", &["dmnode-model"]),
-    ("dmnode-raft", &["dmnode-storage", "dmnode-model"]),
-    ("dmnode-model", &[]),
+    ("dmnode-raft", &["dmnode-storage", "dmnode-model", "dmnode-fuzz"]),
+    ("dmnode-model", &["dmnode-fuzz"]),
+    ("dmnode-fuzz", &[]),
     ("dmnode-storage", &["dmnode-model"]),
-    ("dmnode-actors", &["dmnode-mysql", "dmnode-schema", "dmnode-storage", "dmnode-model"]),
-    ("dmnode-mysql", &["dmnode-model"]),
-    ("dmnode-schema", &["dmnode-mysql", "dmnode-model"]),
+    ("dmnode-actors", &["dmnode-mysql", "dmnode-schema", "dmnode-storage", "dmnode-model", "dmnode-fuzz"]),
+    ("dmnode-mysql", &["dmnode-model", "dmnode-fuzz"]),
+    ("dmnode-schema", &["dmnode-mysql", "dmnode-model", "dmnode-fuzz"]),
     ("dmnode-chaos", &["dmnode-model"]),
     ("dmnode-tests", &["dmnode-model"]),
 ];
