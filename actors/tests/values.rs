@@ -16,6 +16,8 @@ use dmnode_actors::subtask;
 use dmnode_actors::unit::UnitResult;
 use dmnode_model::{CodedError, Flavor, TableName};
 use dmnode_mysql::{ColumnType, Connection, TableInfo, json_types_sql};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use support::rig::Rig;
 use support::{Kind, Server};
 use tokio::task::JoinHandle;
@@ -202,6 +204,95 @@ fn special(from: Kind, to: Kind) -> Vec<Corpus> {
     corpus
 }
 
+/// Tables of random columns and keys with random changes.
+fn random_tables(from: Kind, to: Kind, random: &mut StdRng) -> Vec<Corpus> {
+    const TABLES: usize = 12;
+    const CHANGES: usize = 40;
+    let cases: Vec<Case> = cases(flavor(from))
+        .into_iter()
+        .filter(|case| exists_in(case, from, to) && !case.values.is_empty())
+        // Rows have at most 64 KB beside BLOBs.
+        .filter(|case| !case.type_sql.contains("16000") && !case.type_sql.contains("255)"))
+        .filter(|case| !case.values.iter().any(|value| value.contains("0000)")))
+        .collect();
+    let can_be_key = |case: &Case| {
+        let kinds = [
+            "INT",
+            "BIGINT",
+            "DECIMAL(18",
+            "DATE",
+            "TIME(",
+            "CHAR(30)",
+            "VARCHAR(40)",
+            "BINARY(4)",
+            "ENUM('a'",
+            "YEAR",
+        ];
+        kinds.iter().any(|kind| case.type_sql.starts_with(kind))
+    };
+    (0..TABLES)
+        .map(|number| {
+            let name = format!("r{number:02}");
+            let columns: Vec<&Case> =
+                (0..random.random_range(1..7)).map(|_| &cases[random.random_range(0..cases.len())]).collect();
+            let mut create: String =
+                columns.iter().enumerate().fold(String::new(), |mut text, (index, case)| {
+                    let _ = write!(text, ", c{index} {}", case.type_sql);
+                    text
+                });
+            let keyed = columns.iter().position(|case| can_be_key(case));
+            match (random.random_range(0..4), keyed) {
+                (0, _) => {}
+                (1, Some(column)) => {
+                    let _ = write!(create, ", UNIQUE KEY (c{column}, id)");
+                }
+                (2, Some(column)) => {
+                    let _ = write!(create, ", PRIMARY KEY (id), UNIQUE KEY (id, c{column}), KEY (c{column})");
+                }
+                _ => create.push_str(", PRIMARY KEY (id)"),
+            }
+            let value = |random: &mut StdRng, column: usize| match random.random_range(0..6) {
+                0 => "NULL".to_owned(),
+                _ => columns[column].values[random.random_range(0..columns[column].values.len())].clone(),
+            };
+            let row = |random: &mut StdRng, id: usize| {
+                let values: Vec<String> = (0..columns.len()).map(|column| value(random, column)).collect();
+                format!("INSERT INTO src.{name} VALUES ({id}, {})", values.join(", "))
+            };
+            let copied = (0..20).map(|id| row(random, id)).collect();
+            let mut streamed = Vec::new();
+            for change in 0..CHANGES {
+                let id = random.random_range(0..20 + change);
+                streamed.push(match random.random_range(0..5) {
+                    0 => format!("DELETE FROM src.{name} WHERE id = {id}"),
+                    1 | 2 => {
+                        let column = random.random_range(0..columns.len());
+                        format!(
+                            "UPDATE src.{name} SET c{column} = {} WHERE id >= {id} ORDER BY id LIMIT 3",
+                            value(random, column)
+                        )
+                    }
+                    3 => format!("UPDATE src.{name} SET id = id + 10000 WHERE id = {id}"),
+                    _ => row(random, 100 + change),
+                });
+                if random.random_range(0..10) == 0 {
+                    streamed.push("BEGIN".to_owned());
+                }
+                if random.random_range(0..5) == 0 {
+                    streamed.push("COMMIT".to_owned());
+                }
+            }
+            streamed.push("COMMIT".to_owned());
+            Corpus {
+                create: format!("CREATE TABLE src.{name} (id INT NOT NULL{create})"),
+                name,
+                copied,
+                streamed,
+            }
+        })
+        .collect()
+}
+
 /// All rows, as the bytes that are stored, sorted.
 async fn contents(server: &Server, table: &str) -> (Vec<String>, Vec<Vec<Option<Vec<u8>>>>) {
     let name = TableName::new("src", table);
@@ -373,9 +464,13 @@ impl Run {
     }
 }
 
-async fn both_paths(from: Kind, source: &[&str], to: Kind, target: &[&str]) {
+async fn all_values(from: Kind, source: &[&str], to: Kind, target: &[&str]) {
     let mut corpus = of_types(from, to);
     corpus.extend(special(from, to));
+    both_paths(from, source, to, target, corpus).await;
+}
+
+async fn both_paths(from: Kind, source: &[&str], to: Kind, target: &[&str], corpus: Vec<Corpus>) {
     let rig = Rig::with(from, source, to, target).await;
     let begun = Instant::now();
     let mut conn = rig.source.connect().await;
@@ -416,24 +511,37 @@ async fn both_paths(from: Kind, source: &[&str], to: Kind, target: &[&str]) {
 
 #[tokio::test]
 async fn mysql_to_mysql() {
-    both_paths(Kind::Mysql, &[], Kind::Mysql, &[]).await;
+    all_values(Kind::Mysql, &[], Kind::Mysql, &[]).await;
 }
 
 #[tokio::test]
 async fn mariadb_to_mariadb() {
     // Without LOAD DATA the copy takes another way.
-    both_paths(Kind::Mariadb, &[], Kind::Mariadb, &["--local-infile=0"]).await;
+    all_values(Kind::Mariadb, &[], Kind::Mariadb, &["--local-infile=0"]).await;
 }
 
 #[tokio::test]
 async fn mysql_to_mariadb() {
     let source =
         ["--binlog-row-metadata=FULL", "--binlog-transaction-compression=ON", "--binlog-checksum=NONE"];
-    both_paths(Kind::Mysql, &source, Kind::Mariadb, &["--local-infile=0"]).await;
+    all_values(Kind::Mysql, &source, Kind::Mariadb, &["--local-infile=0"]).await;
 }
 
 #[tokio::test]
 async fn mariadb_to_mysql() {
     let source = ["--binlog-row-metadata=FULL", "--log-bin-compress=ON", "--log-bin-compress-min-len=10"];
-    both_paths(Kind::Mariadb, &source, Kind::Mysql, &[]).await;
+    all_values(Kind::Mariadb, &source, Kind::Mysql, &[]).await;
+}
+
+/// `DMNODE_TEST_SEED` repeats a run.
+#[tokio::test]
+async fn random_tables_and_changes() {
+    let given = std::env::var("DMNODE_TEST_SEED").ok().and_then(|text| text.trim().parse().ok());
+    let seed: u64 = given.unwrap_or_else(rand::random);
+    eprintln!("DMNODE_TEST_SEED={seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    for (from, to) in [(Kind::Mysql, Kind::Mysql), (Kind::Mariadb, Kind::Mariadb)] {
+        let corpus = random_tables(from, to, &mut random);
+        both_paths(from, &[], to, &[], corpus).await;
+    }
 }

@@ -328,7 +328,7 @@ impl<'a> Parser<'a> {
 }
 
 /// A string without quotes and escapes.
-fn unquote(text: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn unquote(text: &[u8]) -> Option<Vec<u8>> {
     let inner = text.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
     let mut out = Vec::with_capacity(inner.len());
     let mut bytes = inner.iter().copied();

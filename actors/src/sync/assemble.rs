@@ -54,6 +54,10 @@ pub struct Assembler {
     begun: bool,
     /// It may end with a PREPARE.
     xa: bool,
+    /// The statement that follows has no effect.
+    void: bool,
+    /// The source's connection that wrote it, if it is known.
+    thread: Option<u32>,
     timestamp: u32,
     start: BinlogPosition,
 }
@@ -79,6 +83,11 @@ impl Assembler {
         self.open && self.xa
     }
 
+    /// The source's connection that writes the open transaction, if the binlog tells.
+    pub fn thread(&self) -> Option<u32> {
+        self.thread
+    }
+
     /// The GTID of the transaction that is open or has just ended.
     pub fn gtid(&self) -> Option<&Gtid> {
         self.gtid.as_ref()
@@ -102,6 +111,8 @@ impl Assembler {
         self.open = true;
         self.begun = false;
         self.xa = false;
+        self.void = false;
+        self.thread = None;
         self.timestamp = event.header.timestamp;
         self.start = BinlogPosition { file: event.file.to_string(), pos: event.start_pos };
     }
@@ -122,6 +133,7 @@ impl Assembler {
                 self.begin(event, Some(gtid.gtid.clone()));
                 self.begun = implied;
                 self.xa = gtid.xa;
+                self.void = gtid.void;
                 Step::Nothing
             }
             EventBody::AnonymousGtid { .. } => {
@@ -182,7 +194,7 @@ impl Assembler {
                     format!("binlog event of type {event_type} ({name}) is not supported"),
                 )
                 .at(place(event))
-                .remedy("switch off on the source what writes it (such as binlog_row_value_options=PARTIAL_JSON), and start again from a later position"));
+                .remedy("switch off on the source what writes it, and start again from a later position"));
             }
         })
     }
@@ -194,6 +206,7 @@ impl Assembler {
                 self.begin(event, None);
             }
             self.begun = true;
+            self.thread = Some(query.thread_id);
             return Step::Nothing;
         }
         if sql.eq_ignore_ascii_case(b"COMMIT") {
@@ -234,6 +247,10 @@ impl Assembler {
                 }
                 _ => {}
             }
+        }
+        if self.void {
+            self.end();
+            return Step::Rollback;
         }
         if self.begun {
             return Step::Statement { query, inside: true };
@@ -304,6 +321,7 @@ mod tests {
             gtid,
             standalone,
             xa: false,
+            void: false,
             original_commit_timestamp: None,
             immediate_commit_timestamp: None,
             transaction_length: None,
@@ -389,7 +407,7 @@ mod tests {
         let lost = EventBody::Incident { incident: 1, message: "lost".into() };
         let error = Assembler::new().feed(&event(4, lost)).unwrap_err();
         assert_eq!(error.code, codes::BINLOG_UNSUPPORTED);
-        let unsupported = EventBody::Unsupported { event_type: 39, name: "PARTIAL_UPDATE_ROWS" };
+        let unsupported = EventBody::Unsupported { event_type: 164, name: "START_ENCRYPTION" };
         let error = Assembler::new().feed(&event(4, unsupported)).unwrap_err();
         assert!(error.location.unwrap().contains("bin.000001"));
     }

@@ -300,6 +300,7 @@ impl Stream {
         let torn = foreign_key_checks
             && known.table.fires_actions
             && self.filter.as_ref().is_some_and(|filter| filter.is_mixed_at(&end, self.assembler.gtid()));
+        let writer = self.assembler.thread();
         known
             .decoder
             .decode::<RowError>(rows, |images: RowImages| {
@@ -333,10 +334,16 @@ impl Stream {
                     DecodeErrorKind::Mismatch => codes::SYNCER_UNIT_DML_COLUMN_NOT_MATCH,
                     DecodeErrorKind::Malformed | DecodeErrorKind::Unsupported => codes::BINLOG_EVENT_DECODE,
                 };
+                let cause = match writer {
+                    Some(thread) if error.kind == DecodeErrorKind::PartialImage => {
+                        format!("{error}; written by connection {thread} of the source")
+                    }
+                    _ => error.to_string(),
+                };
                 CodedError::new(code, "a row of the binlog cannot be read")
                     .object(format!("{} (source {})", known.table.target(), known.table.source))
                     .at(&at)
-                    .cause(error)
+                    .cause(cause)
             })?;
         Ok(())
     }

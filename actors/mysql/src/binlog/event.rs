@@ -144,6 +144,9 @@ pub struct GtidEvent {
     pub standalone: bool,
     /// MariaDB: the transaction is prepared at its end, to be decided later.
     pub xa: bool,
+    /// MariaDB: the statement has no effect here. An ALTER in two phases begins, or is given up; it counts where
+    /// it is committed.
+    pub void: bool,
     /// Commit time on the server that ran it first, microseconds since 1970 (MySQL).
     pub original_commit_timestamp: Option<u64>,
     /// Commit time on the immediate source, microseconds since 1970 (MySQL).
@@ -179,6 +182,7 @@ pub(crate) mod types {
     pub const TRANSACTION_CONTEXT: u8 = 36;
     pub const VIEW_CHANGE: u8 = 37;
     pub const XA_PREPARE: u8 = 38;
+    pub const PARTIAL_UPDATE_ROWS: u8 = 39;
     pub const TRANSACTION_PAYLOAD: u8 = 40;
     pub const HEARTBEAT_V2: u8 = 41;
     pub const GTID_TAGGED: u8 = 42;
@@ -211,7 +215,6 @@ pub(crate) mod types {
             20 => "PRE_GA_WRITE_ROWS",
             21 => "PRE_GA_UPDATE_ROWS",
             22 => "PRE_GA_DELETE_ROWS",
-            39 => "PARTIAL_UPDATE_ROWS",
             164 => "START_ENCRYPTION",
             _ => "unknown",
         }

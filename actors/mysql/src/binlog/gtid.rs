@@ -15,6 +15,14 @@ const TAGGED_VERSION: u8 = 2;
 const MARIADB_STANDALONE: u8 = 1;
 /// MariaDB: the group ends with XA PREPARE.
 const MARIADB_PREPARED_XA: u8 = 0x40;
+/// MariaDB: the group decides what was prepared by XA.
+const MARIADB_COMPLETED_XA: u8 = 0x80;
+/// MariaDB: the number of a group commit follows.
+const MARIADB_GROUP_COMMIT: u8 = 0x02;
+/// MariaDB, extra flags: an ALTER has begun (`binlog_alter_two_phase`).
+const MARIADB_START_ALTER: u8 = 0x02;
+/// MariaDB, extra flags: an ALTER that had begun was given up.
+const MARIADB_ROLLBACK_ALTER: u8 = 0x08;
 /// Format number of a GTID set with tags.
 const FORMAT_TAGGED: u64 = 1;
 
@@ -29,6 +37,7 @@ pub(super) fn parse_mysql(body: &[u8]) -> Parsed<GtidEvent> {
         gtid: Gtid::Mysql { sid, tag: String::new(), gno },
         standalone: false,
         xa: false,
+        void: false,
         original_commit_timestamp: None,
         immediate_commit_timestamp: None,
         transaction_length: None,
@@ -101,6 +110,7 @@ pub(super) fn parse_tagged(body: &[u8]) -> Parsed<GtidEvent> {
         gtid: Gtid::Mysql { sid, tag, gno },
         standalone: false,
         xa: false,
+        void: false,
         original_commit_timestamp: original.or(immediate),
         immediate_commit_timestamp: immediate,
         transaction_length: length,
@@ -113,10 +123,21 @@ pub(super) fn parse_mariadb(body: &[u8], server_id: u32) -> Parsed<GtidEvent> {
     let sequence = cursor.u64()?;
     let domain = cursor.u32()?;
     let flags = cursor.u8()?;
+    if flags & MARIADB_GROUP_COMMIT != 0 {
+        cursor.take(8)?;
+    }
+    if flags & (MARIADB_PREPARED_XA | MARIADB_COMPLETED_XA) != 0 {
+        cursor.take(4)?;
+        let len = usize::from(cursor.u8()?) + usize::from(cursor.u8()?);
+        cursor.take(len)?;
+    }
+    // Filled up with zeros to at least 19 bytes.
+    let extra = if cursor.is_empty() { 0 } else { cursor.u8()? };
     Ok(GtidEvent {
         gtid: Gtid::Mariadb { domain, server_id, sequence },
         standalone: flags & MARIADB_STANDALONE != 0,
         xa: flags & MARIADB_PREPARED_XA != 0,
+        void: extra & (MARIADB_START_ALTER | MARIADB_ROLLBACK_ALTER) != 0,
         original_commit_timestamp: None,
         immediate_commit_timestamp: None,
         transaction_length: None,
@@ -232,6 +253,27 @@ mod tests {
                 assert!(decode_set(&wire[..cut]).is_err(), "{text} cut at {cut}");
             }
         }
+    }
+
+    #[test]
+    fn only_the_end_of_an_alter_in_two_phases_counts() {
+        let event = |extra: &[u8]| {
+            let mut body = vec![18, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0x29];
+            body.extend(extra);
+            body.resize(body.len().max(19), 0);
+            parse_mariadb(&body, 8).unwrap()
+        };
+        assert_eq!(event(&[]).gtid.to_string(), "7-8-18");
+        assert!(event(&[]).standalone && !event(&[]).void && !event(&[]).xa);
+        assert!(event(&[2]).void, "START ALTER");
+        assert!(!event(&[4, 18, 0, 0, 0, 0, 0, 0, 0]).void, "COMMIT ALTER");
+        assert!(event(&[8, 18, 0, 0, 0, 0, 0, 0, 0]).void, "ROLLBACK ALTER");
+        // Prepared by XA, with the number of a group commit and an XID before the extra flags.
+        let mut body = vec![18, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0x42];
+        body.extend([1; 8]);
+        body.extend([7, 0, 0, 0, 2, 1, b'g', b'1', b'b', 0]);
+        let event = parse_mariadb(&body, 8).unwrap();
+        assert!(event.xa && !event.void);
     }
 
     #[test]

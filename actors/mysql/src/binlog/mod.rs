@@ -29,4 +29,6 @@ pub(crate) use query::unzlib;
 pub(crate) use table_map::wire;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

@@ -146,6 +146,13 @@ impl ParserState {
             types::WRITE_ROWS => self.rows(body, RowsKind::Insert, true, false),
             types::UPDATE_ROWS => self.rows(body, RowsKind::Update, true, false),
             types::DELETE_ROWS => self.rows(body, RowsKind::Delete, true, false),
+            types::PARTIAL_UPDATE_ROWS => {
+                let mut event = self.rows(body, RowsKind::Update, true, false)?;
+                if let EventBody::Rows(rows) = &mut event {
+                    rows.partial = true;
+                }
+                Ok(event)
+            }
             types::MARIADB_WRITE_COMPRESSED_V1 => self.rows(body, RowsKind::Insert, false, true),
             types::MARIADB_UPDATE_COMPRESSED_V1 => self.rows(body, RowsKind::Update, false, true),
             types::MARIADB_DELETE_COMPRESSED_V1 => self.rows(body, RowsKind::Delete, false, true),

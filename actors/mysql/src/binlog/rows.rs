@@ -34,6 +34,8 @@ pub struct RowsEvent {
     pub no_foreign_key_checks: bool,
     /// The session had `unique_checks=0`.
     pub relaxed_unique_checks: bool,
+    /// The images after the change have differences instead of some JSON documents.
+    pub(crate) partial: bool,
     /// Which columns are in the (first) image: one bit each, lowest first.
     pub(crate) present: Bytes,
     /// Which columns are in the second image of an update.
@@ -94,6 +96,7 @@ impl RowsEvent {
             statement_end: flags & STATEMENT_END != 0,
             no_foreign_key_checks: flags & NO_FOREIGN_KEY_CHECKS != 0,
             relaxed_unique_checks: flags & RELAXED_UNIQUE_CHECKS != 0,
+            partial: false,
             present,
             present_after,
             rows,

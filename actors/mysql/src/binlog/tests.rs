@@ -83,12 +83,12 @@ fn table(own: &[&str]) -> TableInfo {
     }
 }
 
-fn files() -> [(&'static [u8], TableInfo, bool); 2] {
+pub(super) fn files() -> [(&'static [u8], TableInfo, bool); 2] {
     [(MYSQL, table(MYSQL_ONLY), false), (MARIADB, table(MARIADB_ONLY), true)]
 }
 
 /// The raw events of a file.
-fn events(file: &'static [u8]) -> Vec<(EventHeader, Bytes)> {
+pub(super) fn events(file: &'static [u8]) -> Vec<(EventHeader, Bytes)> {
     let mut rest = Bytes::from_static(&file[4..]);
     let mut events = Vec::new();
     while !rest.is_empty() {
@@ -98,7 +98,7 @@ fn events(file: &'static [u8]) -> Vec<(EventHeader, Bytes)> {
     events
 }
 
-fn decode(event: &RowsEvent, table: &TableInfo) -> Result<Vec<RowImages>, DecodeError> {
+pub(super) fn decode(event: &RowsEvent, table: &TableInfo) -> Result<Vec<RowImages>, DecodeError> {
     let decoder = RowDecoder::new(&event.table, table)?;
     let mut rows = Vec::new();
     decoder.decode::<DecodeError>(event, |images| {
@@ -200,7 +200,7 @@ fn damage_is_found_by_the_checksum() {
 }
 
 /// Parses a body that may be damaged and everything that hangs on it; only panics matter.
-fn try_all(
+pub(super) fn try_all(
     state: &ParserState,
     header: &EventHeader,
     body: &Bytes,

@@ -92,6 +92,19 @@ impl ColumnPlan {
         Ok(Self { name: column.name.clone(), generated: column.generated, layout })
     }
 
+    /// Whether it is JSON in binary form.
+    pub fn is_json(&self) -> bool {
+        matches!(self.layout, Layout::Json { .. })
+    }
+
+    /// Reads a JSON value as it stands there.
+    pub fn json_document<'a>(&self, cursor: &mut Cursor<'a>) -> Result<&'a [u8], Malformed> {
+        match self.layout {
+            Layout::Json { len } => prefixed(cursor, len),
+            _ => Err(Malformed::new("a column that is no JSON")),
+        }
+    }
+
     /// Reads a value that is not NULL.
     #[inline]
     pub fn read(&self, cursor: &mut Cursor<'_>, rows: &Bytes) -> Result<Value, Malformed> {
@@ -151,6 +164,14 @@ impl ColumnPlan {
             Layout::JsonText { len } => Value::Json(share(rows, prefixed(cursor, len)?)),
         })
     }
+}
+
+/// A document in binary form as a value.
+pub(super) fn json_value(document: &Bytes) -> Result<Value, Malformed> {
+    Ok(match json::to_text(document)? {
+        (text, true) => Value::Json(text),
+        (_, false) => Value::JsonBinary(document.clone()),
+    })
 }
 
 /// Where the source tells a column's character set, it must be that of our description: the bytes would mean

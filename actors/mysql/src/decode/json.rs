@@ -18,7 +18,7 @@ type Decoded<T> = Result<T, Malformed>;
 /// The server refuses deeper documents.
 const DEPTH_MAX: usize = 100;
 
-mod kind {
+pub(super) mod kind {
     pub const SMALL_OBJECT: u8 = 0;
     pub const LARGE_OBJECT: u8 = 1;
     pub const SMALL_ARRAY: u8 = 2;
@@ -273,7 +273,7 @@ fn offset(cursor: &mut Cursor<'_>, width: usize) -> Decoded<usize> {
 }
 
 /// A length in up to five bytes of seven bits each, lowest first.
-fn length(cursor: &mut Cursor<'_>) -> Decoded<usize> {
+pub(super) fn length(cursor: &mut Cursor<'_>) -> Decoded<usize> {
     let mut len = 0u64;
     for shift in (0..35).step_by(7) {
         let byte = cursor.u8()?;

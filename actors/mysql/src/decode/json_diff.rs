@@ -206,7 +206,13 @@ impl Parser {
         }
     }
 
-    fn container<'a>(&mut self, data: &'a [u8], object: bool, large: bool, depth: usize) -> Decoded<Node<'a>> {
+    fn container<'a>(
+        &mut self,
+        data: &'a [u8],
+        object: bool,
+        large: bool,
+        depth: usize,
+    ) -> Decoded<Node<'a>> {
         let width = if large { 4 } else { 2 };
         let offset = |cursor: &mut Cursor<'a>| cursor.uint(width).map(|number| number as usize);
         let mut cursor = Cursor::new(data);
@@ -328,9 +334,7 @@ mod tests {
     }
 
     /// `[1, [2], true]`, and objects built from it.
-    const ARRAY: [u8; 24] = [
-        2, 3, 0, 23, 0, 5, 1, 0, 2, 13, 0, 4, 1, 0, 1, 0, 7, 0, 5, 2, 0, 0, 0, 0,
-    ];
+    const ARRAY: [u8; 24] = [2, 3, 0, 23, 0, 5, 1, 0, 2, 13, 0, 4, 1, 0, 1, 0, 7, 0, 5, 2, 0, 0, 0, 0];
 
     #[test]
     fn differences_are_applied_in_order() {

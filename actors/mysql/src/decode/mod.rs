@@ -6,13 +6,18 @@
 mod column;
 mod decimal;
 pub(crate) mod json;
+mod json_diff;
 mod temporal;
 
+#[cfg(test)]
+mod fuzz;
+
+use bytes::Bytes;
 use thiserror::Error;
 
 use self::column::ColumnPlan;
 use crate::{
-    binlog::{Cursor, Malformed, RowsEvent, RowsKind, TableMap},
+    binlog::{Cursor, Malformed, RowsEvent, RowsKind, TableMap, share},
     table::TableInfo,
     value::{Row, Value},
 };
@@ -108,6 +113,12 @@ impl RowDecoder {
             let images = match event.kind {
                 RowsKind::Insert => RowImages { before: None, after: Some(after.read(&mut cursor, event)?) },
                 RowsKind::Delete => RowImages { before: Some(before.read(&mut cursor, event)?), after: None },
+                RowsKind::Update if event.partial => {
+                    let mut documents = Vec::new();
+                    let before = before.read_with(&mut cursor, event, Documents::Collect(&mut documents))?;
+                    let after = after.read_partial(&mut cursor, event, &documents)?;
+                    RowImages { before: Some(before), after: Some(after) }
+                }
                 RowsKind::Update => {
                     let before = before.read(&mut cursor, event)?;
                     RowImages { before: Some(before), after: Some(after.read(&mut cursor, event)?) }
@@ -121,6 +132,18 @@ impl RowDecoder {
         }
         Ok(())
     }
+}
+
+/// What is done with JSON documents on the way.
+enum Documents<'a> {
+    Ignore,
+    /// Of each JSON column, in binary form.
+    Collect(&'a mut Vec<Option<Bytes>>),
+    /// What some of them are differences to.
+    Differences {
+        before: &'a [Option<Bytes>],
+        partial: &'a [u8],
+    },
 }
 
 /// One side of an event's rows: which columns are in it.
@@ -152,17 +175,77 @@ impl<'a> Image<'a> {
     }
 
     fn read(&self, cursor: &mut Cursor<'_>, event: &RowsEvent) -> Result<Row, DecodeError> {
+        self.read_with(cursor, event, Documents::Ignore)
+    }
+
+    /// The image after a partial update: before it stands which JSON columns have differences only.
+    fn read_partial(
+        &self,
+        cursor: &mut Cursor<'_>,
+        event: &RowsEvent,
+        before: &[Option<Bytes>],
+    ) -> Result<Row, DecodeError> {
+        const PARTIAL_JSON: u64 = 1;
+        let malformed = |error: Malformed| DecodeError::malformed(None, &error);
+        let options = cursor.lenenc().map_err(malformed)?;
+        let partial = if options & PARTIAL_JSON == 0 {
+            &[][..]
+        } else {
+            cursor.take(before.len().div_ceil(8)).map_err(malformed)?
+        };
+        self.read_with(cursor, event, Documents::Differences { before, partial })
+    }
+
+    fn read_with(
+        &self,
+        cursor: &mut Cursor<'_>,
+        event: &RowsEvent,
+        mut documents: Documents<'_>,
+    ) -> Result<Row, DecodeError> {
+        let mut document = 0;
         let nulls = cursor.take(self.nulls).map_err(|error| DecodeError::malformed(None, &error))?;
         let mut values = Vec::with_capacity(self.columns.len());
         // The NULL bitmap counts present columns only.
         let mut bit = 0;
         for (index, column) in self.columns.iter().enumerate() {
             if self.present.as_ref().is_some_and(|present| !present[index]) {
+                // The bits of a partial update count all JSON columns.
+                if column.is_json() {
+                    document += 1;
+                    if let Documents::Collect(found) = &mut documents {
+                        found.push(None);
+                    }
+                }
                 values.push(Value::Absent);
                 continue;
             }
             let null = nulls[bit / 8] & (1 << (bit % 8)) != 0;
             bit += 1;
+            if column.is_json() {
+                let number = document;
+                document += 1;
+                let malformed = |error: Malformed| DecodeError::malformed(Some(&column.name), &error);
+                match &mut documents {
+                    Documents::Ignore => {}
+                    Documents::Collect(found) => {
+                        let mut ahead = *cursor;
+                        let bytes = (!null).then(|| column.json_document(&mut ahead)).transpose();
+                        found.push(bytes.map_err(malformed)?.map(|bytes| share(&event.rows, bytes)));
+                    }
+                    Documents::Differences { before, partial } => {
+                        let set = partial.get(number / 8).is_some_and(|byte| byte & (1 << (number % 8)) != 0);
+                        if set && !null {
+                            let before = before.get(number).and_then(Option::as_ref).ok_or_else(|| {
+                                malformed(Malformed::new("differences to a document that is NULL"))
+                            })?;
+                            let diffs = column.json_document(cursor).map_err(malformed)?;
+                            let after = json_diff::apply(before, diffs).map_err(malformed)?;
+                            values.push(column::json_value(&after.into()).map_err(malformed)?);
+                            continue;
+                        }
+                    }
+                }
+            }
             values.push(if null {
                 Value::Null
             } else {
