@@ -31,6 +31,14 @@ pub const NAMES: &[(&str, &str)] = &[
     ("sync.after_commit", "an apply transaction is committed, nobody has been told"),
     ("sync.ddl_after_intent", "the intent of a DDL is recorded, the DDL is not executed"),
     ("sync.ddl_after_execute", "a DDL is executed, it is not recorded as done"),
+    (
+        "sync.ddl_before_passed",
+        "a DDL is dealt with, the watermark has not passed it and no definition is stored",
+    ),
+    (
+        "sync.ddl_after_passed",
+        "the watermark has passed a DDL, and the definitions after it are stored with it",
+    ),
 ];
 
 /// Does what a test asked for at this place, if anything.

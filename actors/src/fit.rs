@@ -40,6 +40,23 @@ pub(crate) fn misfit(source: &TableInfo, target: &TableInfo) -> Option<Misfit> {
     misfit(further, "exists in the target table only".to_owned())
 }
 
+/// Why the values of a column cannot go into a column of another type by their own conversion. What the target refuses
+/// loudly (a number out of range, a character it does not have) is no reason; what it would change silently is.
+pub(crate) fn inconvertible(from: &ColumnInfo, to: &ColumnInfo) -> Option<&'static str> {
+    if from.data_type.is_integer() && to.data_type.is_integer() {
+        return None;
+    }
+    let texts = from.data_type.is_text() && to.data_type.is_text();
+    if texts && !matches!(to.data_type, ColumnType::Char(_)) {
+        return None;
+    }
+    // The binlog's CHAR has no trailing blanks either.
+    if matches!((&from.data_type, &to.data_type), (ColumnType::Char(_), ColumnType::Char(_))) {
+        return None;
+    }
+    unfit(from, to)
+}
+
 fn same_name(a: &str, b: &str) -> bool {
     a == b || a.to_lowercase() == b.to_lowercase()
 }

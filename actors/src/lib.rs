@@ -6,6 +6,7 @@
 //! writing both use.
 
 pub mod check;
+pub(crate) mod definitions;
 pub mod diff;
 pub mod failpoint;
 mod fit;

@@ -9,13 +9,14 @@ use crate::progress::table_name;
 use crate::target::target_error;
 
 /// Suffixes of the tables of dmnode and of DM.
-const SUFFIXES: [&str; 15] = [
+const SUFFIXES: [&str; 16] = [
     "dmnode_progress",
     "dmnode_chunk",
     "dmnode_ddl",
     "dmnode_conflict",
     "dmnode_meta",
     "dmnode_safe_mode",
+    "dmnode_schema",
     "syncer_checkpoint",
     "loader_checkpoint",
     "lightning_checkpoint_list",

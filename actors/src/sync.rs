@@ -20,11 +20,14 @@ mod ddl_run;
 mod ddl_session;
 mod decisions;
 mod deliver;
+mod derive;
 mod diagnose;
 pub(crate) mod dm;
 mod filtering;
 mod lag;
 mod large;
+mod mapping;
+mod operate_schema;
 pub(crate) mod origin;
 mod reader;
 mod refusal;
@@ -67,6 +70,7 @@ use ddl_run::DdlLog;
 pub(crate) use ddl_run::marker_names;
 use decisions::Decisions;
 use diagnose::Evidence;
+pub use operate_schema::{SchemaOperation, operate_schema};
 use origin::Link;
 use reader::Reader;
 use safe_mode::{Asked, SafeMode};
@@ -76,7 +80,9 @@ use single::Rules;
 use statement::Dialect;
 use stream::{Halt, Open, Stream};
 use tables::{Tables, logs_foreign_key_actions};
+use tracker::Tracker;
 
+use crate::definitions::DefinitionTable;
 use crate::load::ChunkFilter;
 use crate::progress::meta::Facts;
 use crate::progress::{ApplierBook, ProgressStore, ProgressUpdate, TargetSpec, Watermark, Window};
@@ -194,6 +200,11 @@ async fn prepare(
     let begun =
         Box::pin(start::begin(&mut before, taken.watermark, taken.applied, appliers.first_mut())).await?;
     let (number, location) = (begun.number, begun.location);
+    let definitions = DefinitionTable::new(&subtask.meta_schema, &subtask.task, &subtask.source_id);
+    let mut conn = store.connect().await?;
+    let followed = definitions.load(&mut conn).await?;
+    conn.close().await;
+    let tracker = Tracker::new(definitions, followed);
     tracing::info!(
         task = %subtask.task, source = %subtask.source_id, epoch = ctx.epoch.0, generation = ctx.generation,
         location = %change::describe_location(&location), appliers = count, "replication starts"
@@ -287,7 +298,7 @@ async fn prepare(
         queues,
         scheduler: Scheduler::new(),
         scope,
-        tables: Tables::new(store, logs_actions).comparing_with(spec.source.from.clone()),
+        tables: Tables::new(store, tracker, logs_actions).comparing_with(spec.source.from.clone()),
         filter,
         assembler: Assembler::new(),
         reader,

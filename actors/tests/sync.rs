@@ -688,10 +688,10 @@ async fn a_ddl_is_executed_once_in_mysql() {
     ddl_once(Kind::Mysql).await;
 }
 
-/// MariaDB does not write columns' names into its binlog. A table with the same columns in another order must not take
-/// rows by position; a table that only looks so because of a later DDL must.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn columns_in_another_order_are_noticed() {
+/// MariaDB does not write columns' names into its binlog. Rows go by name all the same, into a table with the same
+/// columns in another order too, since the stream has followed what the source's table looks like.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn columns_in_another_order_are_matched_by_name() {
     let mut rig = Rig::new(Kind::Mariadb, Kind::Mariadb, true).await;
     rig.source
         .execute(&[
@@ -700,7 +700,8 @@ async fn columns_in_another_order_are_noticed() {
             "INSERT INTO app.later VALUES (1, 2, 3, 'ä')",
             "ALTER TABLE app.later MODIFY a INT AFTER b, CONVERT TO CHARACTER SET utf8mb4",
             "INSERT INTO app.later (id, a, b, s) VALUES (2, 3, 4, 'ö')",
-            "CREATE TABLE app.swapped (id INT PRIMARY KEY, a INT, b INT)",
+            "CREATE TABLE IF NOT EXISTS app.swapped (id INT PRIMARY KEY, a INT, b INT)",
+            "INSERT INTO app.swapped VALUES (1, 2, 3)",
         ])
         .await;
     rig.target
@@ -708,19 +709,13 @@ async fn columns_in_another_order_are_noticed() {
         .await;
     let mut running = rig.start();
     rig.caught_up(&mut running).await;
-    let rows = "SELECT CONCAT_WS(',', id, a, b, s) FROM app.later ORDER BY id";
-    assert_eq!(rig.target.query(rows).await, rig.source.query(rows).await);
-    // Surely after the table was made.
-    let mut conn = rig.source.connect().await;
-    conn.execute("SET timestamp = UNIX_TIMESTAMP() + 100").await.unwrap();
-    conn.execute("INSERT INTO app.later (id, a, b, s) VALUES (3, 3, 4, 'ü')").await.unwrap();
-    conn.execute("INSERT INTO app.swapped VALUES (1, 2, 3)").await.unwrap();
-    let error = running.error().await;
-    assert_eq!(error.code, codes::SYNCER_UNIT_DML_COLUMN_NOT_MATCH, "{error}");
-    let text = error.to_string();
-    assert!(text.contains("swapped") && text.contains("`a`") && text.contains("order"), "{text}");
-    assert_eq!(rig.target.query(rows).await, rig.source.query(rows).await);
-    assert_eq!(rig.target.number("SELECT COUNT(*) FROM app.swapped").await, 0);
+    for rows in [
+        "SELECT CONCAT_WS(',', id, a, b, s) FROM app.later ORDER BY id",
+        "SELECT CONCAT_WS(',', id, a, b) FROM app.swapped",
+    ] {
+        assert_eq!(rig.target.query(rows).await, rig.source.query(rows).await);
+    }
+    running.stop().await;
 }
 
 /// A DDL means in the target what it meant at the source: in the source's system time zone, with its rules for

@@ -91,6 +91,11 @@ pub enum Command {
     GetTaskConfig(GetTaskConfigArgs),
     /// Move a source to another node.
     TransferSource(TransferSourceArgs),
+    /// Show, correct or forget the definition of a source table that a task follows.
+    BinlogSchema(BinlogSchemaArgs),
+    /// Old spelling of `binlog-schema`.
+    #[command(hide = true)]
+    OperateSchema(OperateSchemaArgs),
     /// Encrypt a password with the key of the cluster.
     Encrypt(EncryptArgs),
     /// Decrypt a password with the key of the cluster.
@@ -329,6 +334,81 @@ pub struct TransferSourceArgs {
     pub source_id: String,
     /// The node that is to own it.
     pub worker: String,
+}
+
+/// `binlog-schema`.
+#[derive(Debug, Args)]
+pub struct BinlogSchemaArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub operation: BinlogSchemaOperation,
+}
+
+/// The table of `binlog-schema`.
+#[derive(Debug, Args)]
+pub struct SchemaTableArgs {
+    /// Task.
+    pub task: String,
+    /// Database of the source's table.
+    pub database: String,
+    /// The source's table.
+    pub table: String,
+}
+
+/// What `binlog-schema` does.
+#[derive(Debug, Subcommand)]
+pub enum BinlogSchemaOperation {
+    /// Print the definition that the task follows.
+    List(SchemaTableArgs),
+    /// Set the definition; the task must be paused.
+    Update(SchemaUpdateArgs),
+    /// Forget the definition, so that it is derived again; the task must be paused.
+    Delete(SchemaTableArgs),
+}
+
+/// `binlog-schema update`.
+#[derive(Debug, Args)]
+pub struct SchemaUpdateArgs {
+    /// The table.
+    #[command(flatten)]
+    pub of: SchemaTableArgs,
+    /// File with a CREATE TABLE statement.
+    pub file: Option<PathBuf>,
+    /// Take the table as the source has it now.
+    #[arg(long, conflicts_with_all = ["file", "from_target"])]
+    pub from_source: bool,
+    /// Take the target's table.
+    #[arg(long, conflicts_with = "file")]
+    pub from_target: bool,
+}
+
+/// `operate-schema`.
+#[derive(Debug, Args)]
+pub struct OperateSchemaArgs {
+    /// What to do.
+    #[arg(value_enum)]
+    pub operation: OldSchemaOperation,
+    /// Task.
+    pub task: String,
+    /// Database of the source's table.
+    #[arg(short = 'd', long)]
+    pub database: String,
+    /// The source's table.
+    #[arg(short = 't', long)]
+    pub table: String,
+    /// File with a CREATE TABLE statement, for `set`.
+    pub file: Option<PathBuf>,
+}
+
+/// What `operate-schema` does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OldSchemaOperation {
+    /// `list`.
+    Get,
+    /// `update`.
+    Set,
+    /// `delete`.
+    Remove,
 }
 
 /// `encrypt`.

@@ -9,16 +9,16 @@ use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use crate::args::{
-    BinlogArgs, BinlogOperation, CheckTaskArgs, Command, ConfigArgs, ConfigKind, HandleErrorArgs,
-    ListMemberArgs, OperateSourceArgs, OperateTaskArgs, QueryStatusArgs, SourceOperation, StartTaskArgs,
-    TransferSourceArgs,
+    BinlogArgs, BinlogOperation, BinlogSchemaOperation, CheckTaskArgs, Command, ConfigArgs, ConfigKind,
+    HandleErrorArgs, ListMemberArgs, OperateSourceArgs, OperateTaskArgs, QueryStatusArgs, SourceOperation,
+    StartTaskArgs, TransferSourceArgs,
 };
 use crate::client::{Answer, Client, Intent};
 use crate::exit::{CtlError, Exit};
 use crate::files;
 use crate::json::EmptyList;
 use crate::output::{Output, flag, list, text};
-use crate::{diff, explain, sample, status, tables, watch};
+use crate::{diff, explain, sample, schema, status, tables, watch};
 
 /// One invocation: where to send commands, how to print, which sources were named.
 pub struct Session {
@@ -58,6 +58,8 @@ impl Session {
                 .await
             }
             Command::TransferSource(args) => self.transfer_source(args).await,
+            Command::BinlogSchema(args) => self.binlog_schema(&args.operation).await,
+            Command::OperateSchema(args) => self.binlog_schema(&schema::new_spelling(args)).await,
             Command::Encrypt(args) => {
                 let plaintext = argument_or_stdin(&args.plaintext)?;
                 self.cipher(&EncryptRequest { plaintext }, "ciphertext").await
@@ -344,6 +346,13 @@ impl Session {
             (true, "") => format!("`{}` belongs to {}", args.source_id, args.worker),
             (_, msg) => msg.to_owned(),
         })
+    }
+
+    async fn binlog_schema(&self, operation: &BinlogSchemaOperation) -> Result<Exit, CtlError> {
+        let (request, is_change) = schema::request(operation, &self.sources)?;
+        let intent = if is_change { Intent::change() } else { Intent::Read };
+        let answer = self.client.call(&intent, &request).await?;
+        self.finish(&answer, is_change, tables::workers)
     }
 
     /// Prints the bare text, as dmctl does, unless JSON was asked for.

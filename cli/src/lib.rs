@@ -20,6 +20,7 @@ pub mod files;
 pub mod json;
 pub mod output;
 pub mod sample;
+mod schema;
 pub mod status;
 pub mod tables;
 pub mod watch;

@@ -9,9 +9,10 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Bytes, Data, Json, JsonConfig, Path, PayloadConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use dmnode_model::api::{
-    CTL_PREFIX, CheckTaskRequest, CtlRequest, DecryptRequest, DiffRequest, EncryptRequest, GetConfigRequest,
-    HandleErrorRequest, LOG_INDEX_HEADER, ListMemberRequest, OperateSourceRequest, OperateTaskRequest,
-    QueryStatusRequest, REQUEST_ID_HEADER, StartTaskRequest, TransferSourceRequest,
+    BinlogSchemaRequest, CTL_PREFIX, CheckTaskRequest, CtlRequest, DecryptRequest, DiffRequest,
+    EncryptRequest, GetConfigRequest, HandleErrorRequest, LOG_INDEX_HEADER, ListMemberRequest,
+    OperateSourceRequest, OperateTaskRequest, QueryStatusRequest, REQUEST_ID_HEADER, StartTaskRequest,
+    TransferSourceRequest,
 };
 use dmnode_model::status::PlainResponse;
 use dmnode_raft::{MAX_RPC_BODY, RaftNodeError};
@@ -67,6 +68,7 @@ pub fn serve(listener: TcpListener, control: Arc<Control>) -> std::io::Result<Se
                     .route(GetConfigRequest::NAME, web::post().to(get_config))
                     .route(EncryptRequest::NAME, web::post().to(encrypt))
                     .route(DecryptRequest::NAME, web::post().to(decrypt))
+                    .route(BinlogSchemaRequest::NAME, web::post().to(binlog_schema))
                     .route(DiffRequest::NAME, web::post().to(diff)),
             )
             .default_service(web::to(not_found))
@@ -193,6 +195,7 @@ change!(operate_task, OperateTaskRequest);
 change!(handle_error, HandleErrorRequest);
 change!(operate_source, OperateSourceRequest);
 change!(transfer_source, TransferSourceRequest);
+change!(binlog_schema, BinlogSchemaRequest);
 read!(query_status, QueryStatusRequest);
 read!(check_task, CheckTaskRequest);
 read!(list_member, ListMemberRequest);

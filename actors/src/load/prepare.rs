@@ -14,6 +14,7 @@ use super::chunks::{ChunkTable, PlannedTable};
 use super::columns::{CopyColumn, map_columns};
 use super::inventory::{Scope, SourceSchema, SourceTable, identity, show_create, source_error};
 use super::plan::{Size, cut, cut_column};
+use crate::definitions::{DefinitionTable, Followed, Origin, definition_of};
 use crate::failpoint;
 use crate::progress::ProgressUpdate;
 use crate::target::{ApplierConnection, ApplyBody, ApplyError, NoRows, TargetTransaction};
@@ -33,6 +34,8 @@ pub(super) struct Prepared {
 pub(super) struct Workshop {
     pub scope: Scope,
     pub chunks: ChunkTable,
+    /// Definitions for the stream that follows.
+    pub definitions: DefinitionTable,
     pub from: Flavor,
     pub target: ServerInfo,
     pub dump: DumpConfig,
@@ -169,6 +172,13 @@ impl Workshop {
         if replan {
             statements.insert(0, self.chunks.delete_sql(&table.name));
         }
+        // What the stream will find when the copy ends: the digest tells of any change until then.
+        let followed = Followed {
+            definition: definition_of(&info),
+            origin: Origin::Copy,
+            location: "full copy".to_owned(),
+        };
+        statements.push(self.definitions.put_sql(&table.name, &followed).into_bytes());
         applier.apply(&ProgressUpdate::unchanged(), &mut WritePlan { statements }).await?;
         Ok(Some(Prepared { source: table, plan, columns }))
     }

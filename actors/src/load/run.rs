@@ -22,6 +22,7 @@ use super::inventory::{Inventory, Scope, SourceTable, take};
 use super::prepare::{Desk, Prepared, Workshop};
 use super::progress::CopyCounters;
 use super::snapshot::{Reader, Snapshot, SourceReader};
+use crate::definitions::DefinitionTable;
 use crate::failpoint;
 use crate::progress::meta::Facts;
 use crate::progress::{ProgressStore, ProgressUpdate, TargetSpec, Watermark};
@@ -136,8 +137,16 @@ impl Copy {
             && (planned.iter().any(gone)
                 || inventory.tables.keys().any(|table| !planned.contains_key(table)));
         let server = store.server().clone();
-        let workshop =
-            Workshop { scope, chunks, from: flavor, target: server, dump: subtask.dump.clone(), drifted };
+        let definitions = DefinitionTable::new(&subtask.meta_schema, &subtask.task, &subtask.source_id);
+        let workshop = Workshop {
+            scope,
+            chunks,
+            definitions,
+            from: flavor,
+            target: server,
+            dump: subtask.dump.clone(),
+            drifted,
+        };
         let source = Arc::new(source);
         let mut crew = Vec::new();
         for applier in taken.appliers {

@@ -12,6 +12,7 @@ use dmnode_mysql::{Connection, ServerInfo, SessionOptions, SqlError, TextRow};
 use tokio_util::sync::CancellationToken;
 
 use super::{AppliedSet, ProgressUpdate, Watermark, read_location, text_literal};
+use crate::definitions::DefinitionTable;
 use crate::target::{ApplierConnection, ApplyError, target_error};
 use crate::unit::Heartbeat;
 
@@ -500,6 +501,7 @@ fn create_tables(spec: &TargetSpec) -> Vec<String> {
              PRIMARY KEY (source_id, txn_id, statement_no)) {options}",
             table("dmnode_ddl")
         ),
+        DefinitionTable::create_sql(&table(crate::definitions::SUFFIX)),
         format!(
             "CREATE TABLE IF NOT EXISTS {} (\
              id VARCHAR(32) NOT NULL, cp_schema VARCHAR(128) NOT NULL, cp_table VARCHAR(128) NOT NULL, \

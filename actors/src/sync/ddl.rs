@@ -15,9 +15,6 @@ use super::scope::Scope;
 use crate::load::DdlCopied;
 use crate::progress::text_literal;
 
-/// Why a statement is skipped that the copy contains: the tables were read after it.
-pub const CONTAINED: &str = "contained in the copy";
-
 /// An object whose state before and after tells whether a statement has been executed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Object {
@@ -225,7 +222,7 @@ fn decide_words(
             })
             .collect();
         match answers.into_iter().collect::<Vec<_>>()[..] {
-            [0] => return Ok(Decision::Skip(CONTAINED)),
+            [0] => return Ok(Decision::Skip("contained in the copy")),
             [1] => {}
             _ => {
                 return Err(stop(

@@ -12,6 +12,7 @@ use dmnode_mysql::{
 
 use super::origin::{Origin, server_name};
 use super::{SyncSpec, source_error, start_time};
+use crate::definitions::DefinitionTable;
 use crate::load::ChunkFilter;
 use crate::progress::meta::{Facts, SOURCE, START, Statements};
 use crate::progress::{AppliedSet, ProgressStore, ProgressUpdate, Watermark, text_literal};
@@ -56,13 +57,15 @@ pub async fn begin(
     let known = facts.get(&mut conn, SOURCE).await?.map(|text| Origin::parse(&text));
     conn.close().await;
     let server = server_name(before.source, before.info).await.map_err(|error| source_error(spec, &error))?;
+    let definitions =
+        DefinitionTable::new(&spec.subtask.meta_schema, &spec.subtask.task, &spec.subtask.source_id);
     let mut number = watermark.as_ref().map_or(1, |watermark| watermark.number);
     let mut applied = applied;
     let mut writes = None;
     let mut location = match watermark {
         Some(watermark) => watermark.location,
         None => {
-            writes = Some(Vec::new());
+            writes = Some(vec![definitions.forget_followed_sql(before.copied.is_some())]);
             Location::default()
         }
     };
@@ -71,7 +74,7 @@ pub async fn begin(
         number += 1;
         location = found;
         applied = AppliedSet::default();
-        writes = Some(vec![facts.put_sql(START, &id)]);
+        writes = Some(vec![facts.put_sql(START, &id), definitions.forget_followed_sql(false)]);
     } else if writes.is_some() {
         location = self::location(spec, before.copied, before.source, before.info).await?;
     }

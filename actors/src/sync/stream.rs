@@ -406,6 +406,7 @@ impl Stream {
             return self.finish_empty(end).await;
         }
         self.enter_safe_mode(&end).await?;
+        self.save_definitions(true).await?;
         let open = std::mem::take(&mut self.open);
         let uses = write_set(&open.changes);
         let permit = tokio::select! {
@@ -484,6 +485,7 @@ impl Stream {
             // What is in flight stays in doubt; the next generation finds out.
             Err(_) => return Err(Halt::Cancelled),
         }
+        self.save_definitions(false).await?;
         let mut applier = self.appliers[0].lock().await;
         applier.flush(&self.shared, true).await?;
         Ok(())

@@ -11,11 +11,13 @@ use dmnode_mysql::BinlogEvent;
 use dmnode_schema::SqlMode;
 
 use super::change::describe;
-use super::ddl::{CONTAINED, Ddl, Decision, Servers, decide, decide_operators, session};
+use super::ddl::{Ddl, Decision, Servers, decide, decide_operators, session};
 use super::decisions::start_of;
 use super::refusal::{Refused, explain};
 use super::stream::{Halt, Open, Stream};
 use super::tracker::{Statements, Tracked};
+use crate::failpoint;
+use crate::load::DdlCopied;
 use crate::progress::TxnId;
 
 /// A DDL may take so long before the unit is taken for hung.
@@ -46,7 +48,7 @@ impl Stream {
             Some(decided) if decided.op != StreamOp::Inject => Some(Cow::Borrowed(query)),
             _ => self.filtered(query).await.map_err(|error| error.at(&place.at))?,
         };
-        let (steps, contained) = self
+        let steps = self
             .steps(filtered.as_deref(), &id, &end, decided.as_ref())
             .map_err(|error| error.at(&place.at))?;
         if steps.is_empty() {
@@ -72,13 +74,13 @@ impl Stream {
             self.shared.counters.ddls.fetch_add(1, Ordering::Relaxed);
         }
         // Whatever is done in the target, the source's tables are as the source's statement has left them.
-        let tracked = if contained {
-            Tracked::default()
-        } else {
-            self.tables.track(&self.scope, query, self.reader.flavor(), &place.short).await?
-        };
-        if steps.is_empty() && (inside || tracked.is_empty()) {
-            return if inside { Ok(()) } else { self.finish_empty(end).await };
+        let tracked = self.track(query, &end, &place.short).await?;
+        if steps.is_empty() && inside {
+            self.tables.keep(tracked);
+            return Ok(());
+        }
+        if steps.is_empty() && tracked.is_empty() {
+            return self.finish_empty(end).await;
         }
         if steps.is_empty() {
             self.barrier().await?;
@@ -87,6 +89,7 @@ impl Stream {
         }
         self.scheduler.clear();
         if inside {
+            self.tables.keep(tracked);
             return Ok(());
         }
         // The watermark passes the DDL together with the removal of its traces.
@@ -95,8 +98,27 @@ impl Stream {
         self.passed(id, end, &statements).await
     }
 
+    /// Follows what a statement does to the source's tables, unless the copy read them later.
+    async fn track(
+        &mut self,
+        query: &dmnode_mysql::QueryEvent,
+        end: &BinlogPosition,
+        at: &str,
+    ) -> Result<Tracked, CodedError> {
+        let filter = self.filter.as_ref();
+        let gtid = self.assembler.gtid();
+        let copied = |table: &dmnode_model::TableName| {
+            filter.is_some_and(|filter| filter.ddl_is_copied(table, end, gtid) == DdlCopied::Yes)
+        };
+        self.tables.track(&self.scope, query, self.reader.flavor(), at, &copied).await
+    }
+
     /// Behind a barrier: the watermark passes a statement in one target transaction with what belongs to it.
     async fn passed(&mut self, id: TxnId, end: BinlogPosition, statements: &[String]) -> Result<(), Halt> {
+        // What was derived before goes first.
+        let mut all = self.tables.unsaved(false);
+        all.extend_from_slice(statements);
+        failpoint::hit("sync.ddl_before_passed").await?;
         let applier = Arc::clone(&self.appliers[0]);
         let mut applier = applier.lock().await;
         self.reader.passed(end.clone(), self.assembler.gtid());
@@ -106,22 +128,22 @@ impl Stream {
             window.done(ordinal);
             applier.book.update(&mut window, &[]).unwrap_or_default()
         };
-        applier.conn.apply(&update, &mut Statements(statements)).await?;
+        applier.conn.apply(&update, &mut Statements(&all)).await?;
+        failpoint::hit("sync.ddl_after_passed").await?;
         applier.book.committed(&update, Vec::new());
         self.shared.lag.applied(self.assembler.timestamp());
         self.open = Open::default();
         Ok(())
     }
 
-    /// What is to be executed for the statement: what the operator has decided, else what the statement says; and
-    /// whether the copy contains the statement.
+    /// What is to be executed for the statement: what the operator has decided, else what the statement says.
     fn steps(
         &mut self,
         query: Option<&dmnode_mysql::QueryEvent>,
         id: &TxnId,
         end: &BinlogPosition,
         decided: Option<&StreamDecision>,
-    ) -> Result<(Vec<DdlStep>, bool), CodedError> {
+    ) -> Result<Vec<DdlStep>, CodedError> {
         let (source, target) = (self.reader.flavor(), self.target.clone());
         let servers = Servers { source, target: &target };
         let mut steps = Vec::new();
@@ -139,24 +161,22 @@ impl Stream {
                 }
             }
             if decided.op != StreamOp::Inject {
-                return Ok((steps, false));
+                return Ok(steps);
             }
         }
-        let Some(query) = query else { return Ok((steps, false)) };
+        let Some(query) = query else { return Ok(steps) };
         let gtid = self.assembler.gtid().cloned();
         let filter = self.filter.as_ref();
         let mut copied = filter
             .map(|filter| |table: &dmnode_model::TableName| filter.ddl_is_copied(table, end, gtid.as_ref()));
         let copied = copied.as_mut().map(|copied| copied as &mut (dyn FnMut(&_) -> _ + '_));
-        let mut contained = false;
         match decide(query, &self.scope, servers, copied)? {
             Decision::Execute(ddl) => steps.push(DdlStep { ddl, number: None }),
             Decision::Skip(why) => {
                 tracing::debug!(location = %describe(id, end), why, "statement skipped");
-                contained = why == CONTAINED;
             }
         }
-        Ok((steps, contained))
+        Ok(steps)
     }
 
     async fn execute(
@@ -248,6 +268,21 @@ fn plain(query: &dmnode_mysql::QueryEvent) -> dmnode_mysql::QueryEvent {
 /// The identity under which a statement of a decision is noted.
 fn id_decided(id: &TxnId, (number, index): (u64, usize)) -> TxnId {
     TxnId::Position(BinlogPosition { file: format!("{id}#{number}/{index}"), pos: 0 })
+}
+
+impl Stream {
+    /// Stores definitions that were derived; `due` leaves those that are young for later.
+    pub(super) async fn save_definitions(&mut self, due: bool) -> Result<(), Halt> {
+        let statements = self.tables.unsaved(due);
+        if statements.is_empty() {
+            return Ok(());
+        }
+        let applier = Arc::clone(&self.appliers[0]);
+        let mut applier = applier.lock().await;
+        let update = crate::progress::ProgressUpdate::unchanged();
+        applier.conn.apply(&update, &mut Statements(&statements)).await?;
+        Ok(())
+    }
 }
 
 /// The identity under which a DDL inside a transaction is noted. A transaction without GTID is known by its end,

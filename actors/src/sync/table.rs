@@ -102,6 +102,15 @@ impl Table {
         }
     }
 
+    /// The rows are found by a key that the target does not have: no statement may rely on the target's refusing a
+    /// second row of the same key.
+    pub fn found_by_source_key(&mut self) {
+        self.identity_name = None;
+        if self.shape == Shape::Net {
+            self.shape = Shape::Ordered;
+        }
+    }
+
     /// The target's name.
     pub fn target(&self) -> &TableName {
         &self.info.name

@@ -1,23 +1,25 @@
 //! The tables of the stream: in scope or not, where they go, how their rows are decoded.
 //!
-//! The target has followed every DDL of the stream up to here, so the target's tables are the schema at this
-//! position. Everything is forgotten when a DDL is executed.
+//! Rows are read with the source's definition at their position ([`super::tracker`]) and written by the target's
+//! ([`super::mapping`]). Everything about the target is forgotten when a DDL is executed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use dmnode_model::codes;
 use dmnode_model::config::Endpoint;
 use dmnode_model::error::CodedError;
 use dmnode_model::{Flavor, TableName, quote_ident};
-use dmnode_mysql::{Connection, QueryEvent, RowDecoder, SessionOptions, SqlError, TableInfo, TableMap};
-use dmnode_schema::{SqlMode, Statement};
+use dmnode_mysql::{Connection, QueryEvent, RowDecoder, SqlError, TableInfo, TableMap};
 
 use super::ddl_session::{DdlSession, explicit_defaults, explicit_defaults_setting};
+use super::derive::derive;
+use super::mapping::Mapping;
 use super::scope::Scope;
 use super::table::{ForeignKeys, Table};
-use super::tracker::Tracked;
-use crate::fit::{Misfit, misfit};
+use super::tracker::{Tracked, Tracker};
+use crate::definitions::{Origin, info_of};
+use crate::fit::Misfit;
 use crate::load::ChunkFilter;
 use crate::progress::{ProgressStore, text_literal};
 use crate::target::target_error;
@@ -26,8 +28,6 @@ use crate::target::target_error;
 const TRANSACTIONAL: [&str; 5] = ["InnoDB", "RocksDB", "ROCKSDB", "TokuDB", "XtraDB"];
 /// Connections tried for one look at the target.
 const ATTEMPTS: u32 = 5;
-/// How much later than a table's definition a change must be to be surely of that definition.
-const SETTLED_SECONDS: u64 = 60;
 
 /// A table in scope with its decoder.
 pub struct Known {
@@ -37,18 +37,26 @@ pub struct Known {
     pub decoder: RowDecoder,
 }
 
+/// A table in scope with its mapping.
+struct Mapped {
+    table: Arc<Table>,
+    /// The columns as they are in the binlog.
+    source: TableInfo,
+}
+
 /// The cache.
 pub struct Tables {
     store: Arc<ProgressStore>,
     conn: Option<Connection>,
-    tables: HashMap<TableName, Option<Arc<Table>>>,
+    /// By the source's name.
+    tables: HashMap<TableName, Option<Arc<Mapped>>>,
     /// By the source's table number; cleared whenever numbers may be given anew.
     decoders: HashMap<u64, (TableName, Option<Arc<Known>>)>,
     foreign: Option<HashMap<TableName, ForeignKeys>>,
     /// The source, to ask what it does not write into its binlog.
     source: Option<Endpoint>,
-    /// Source tables whose definition was seen to fit the target's.
-    fitting: HashSet<TableName>,
+    /// The source's definitions at this position.
+    tracker: Tracker,
     ddl_session: DdlSession,
     /// The source writes the changes made by actions of foreign keys to its binlog.
     source_logs_actions: bool,
@@ -57,7 +65,7 @@ pub struct Tables {
 
 impl Tables {
     /// Nothing is known yet.
-    pub fn new(store: Arc<ProgressStore>, source_logs_actions: bool) -> Self {
+    pub fn new(store: Arc<ProgressStore>, tracker: Tracker, source_logs_actions: bool) -> Self {
         Self {
             store,
             conn: None,
@@ -65,51 +73,58 @@ impl Tables {
             decoders: HashMap::new(),
             foreign: None,
             source: None,
-            fitting: HashSet::new(),
+            tracker,
             ddl_session: DdlSession::default(),
             source_logs_actions,
             next_number: 0,
         }
     }
 
-    /// Where the binlog does not tell the columns' names, the definitions at this source are compared with the
-    /// target's.
+    /// What neither the binlog nor earlier statements tell is asked at this source.
     #[must_use]
     pub fn comparing_with(self, source: Endpoint) -> Self {
         Self { source: Some(source), ..self }
     }
 
     /// A statement of the stream has been dealt with: executed in the target, found done, replaced, or skipped. The
-    /// source has executed it in any case, so its tables are followed whatever became of it in the target; only
-    /// what the copy contains is not told here. The answer belongs into the transaction in which the watermark
-    /// passes the statement.
+    /// source has executed it in any case, so its tables are followed whatever became of it in the target; those that
+    /// the copy read later (`copied`) are left as they are. The answer belongs into the transaction in which the
+    /// watermark passes the statement.
     pub async fn track(
         &mut self,
         scope: &Scope,
         query: &QueryEvent,
         flavor: Flavor,
         place: &str,
+        copied: &(dyn Fn(&TableName) -> bool + Sync),
     ) -> Result<Tracked, CodedError> {
-        let mode = query.sql_mode.map(|bits| SqlMode::from_bits(bits, flavor)).unwrap_or_default();
-        let text = query.sql_text().unwrap_or_default();
-        let statement = Statement::classify(&text, &query.schema, mode);
-        let mut concerned =
-            statement.schemas.iter().map(|_| Ok(true)).collect::<Vec<Result<bool, CodedError>>>();
-        concerned.extend(statement.changed_tables().map(|name| scope.has_table(name)));
-        for known in concerned {
-            if known.map_err(|error| error.at(place))? {
-                self.forget();
-                break;
-            }
+        let tracked = self
+            .tracker
+            .follow(scope, self.source.as_ref(), query, flavor, place, copied)
+            .await
+            .map_err(|error| error.at(place))?;
+        if !tracked.is_empty() {
+            self.forget();
         }
-        Ok(Tracked::default())
+        Ok(tracked)
+    }
+
+    /// Inside a transaction there is no watermark to pass with: following the statement again changes nothing, so it may
+    /// be stored earlier.
+    pub fn keep(&mut self, tracked: Tracked) {
+        self.tracker.keep(tracked);
+    }
+
+    /// Definitions that were derived and are not in the target yet, as statements; `due` says that only those are
+    /// wanted that have waited for a while.
+    pub fn unsaved(&mut self, due: bool) -> Vec<String> {
+        self.tracker.unsaved(due)
     }
 
     /// A DDL was executed: look at everything again.
     fn forget(&mut self) {
         self.tables.clear();
         self.decoders.clear();
-        self.fitting.clear();
         self.foreign = None;
     }
 
@@ -131,30 +146,16 @@ impl Tables {
         {
             return Ok(known.clone());
         }
-        let known = match self.table(scope, copied, &map.name).await.map_err(|error| error.at(place))? {
+        let mapped = self.mapped(scope, copied, map, place).await.map_err(|error| error.at(place))?;
+        let known = match mapped {
             None => None,
-            Some(table) => {
-                let decoder = RowDecoder::new(map, &table.info).map_err(|error| {
-                    CodedError::new(
-                        codes::SYNCER_UNIT_DML_COLUMN_NOT_MATCH,
-                        "the rows in the binlog do not fit the target's table",
-                    )
-                    .object(format!("{} (source {})", table.target(), table.source))
-                    .at(place)
-                    .cause(error)
-                    .remedy("was a DDL skipped, or was the target's table changed by hand? make it like the source's at this position, then resume-task")
+            Some(mapped) => {
+                let decoder = RowDecoder::new(map, &mapped.source).map_err(|error| {
+                    unlike(&map.name, "the rows in the binlog do not fit the table's definition")
+                        .at(place)
+                        .cause(error)
                 })?;
-                if let Some(misfit) = self.misfit_at_source(map, &table).await {
-                    return Err(CodedError::new(
-                        codes::SYNCER_UNIT_DML_COLUMN_NOT_MATCH,
-                        "the target's table is not like the source's",
-                    )
-                    .object(format!("{} (source {})", table.target(), table.source))
-                    .at(place)
-                    .cause(format!("column {} {}", quote_ident(&misfit.column), misfit.why))
-                    .remedy("the stream knows columns by their place only: give the target's table the same columns in the same order, then resume-task; or set binlog_row_metadata=FULL at the source"));
-                }
-                Some(Arc::new(Known { table, decoder }))
+                Some(Arc::new(Known { table: Arc::clone(&mapped.table), decoder }))
             }
         };
         self.decoders.insert(map.table_id, (map.name.clone(), known.clone()));
@@ -187,60 +188,36 @@ impl Tables {
         Ok(settings)
     }
 
-    /// How the target's table differs from the source's, if the binlog does not tell and the difference is certain.
-    async fn misfit_at_source(&mut self, map: &TableMap, table: &Table) -> Option<Misfit> {
-        if map.column_names().is_some() || self.fitting.contains(&map.name) {
-            return None;
-        }
-        let source = self.source.as_ref()?;
-        match definition_at_source(source, &map.name).await {
-            // An account without rights on the table does not see it.
-            Ok(None) => None,
-            Ok(Some((info, _))) if RowDecoder::new(map, &info).is_err() => None,
-            Ok(Some((info, since))) => match misfit(&info, &table.info) {
-                None => {
-                    self.fitting.insert(map.name.clone());
-                    None
-                }
-                // The source's table may have been altered later in the stream.
-                Some(found)
-                    if since.is_none_or(|since| u64::from(map.timestamp) < since + SETTLED_SECONDS) =>
-                {
-                    tracing::warn!(table = %map.name, column = found.column, why = found.why,
-                        "the target's table is not like the source's is now; taken for the work of a later DDL");
-                    None
-                }
-                certain => certain,
-            },
-            Err(error) => {
-                tracing::warn!(table = %map.name, error = %error,
-                    "the source's definition of a table cannot be compared with the target's");
-                None
-            }
-        }
-    }
-
-    async fn table(
+    /// The mapping of a table, made anew when it does not fit the rows.
+    async fn mapped(
         &mut self,
         scope: &Scope,
         copied: Option<&ChunkFilter>,
-        source: &TableName,
-    ) -> Result<Option<Arc<Table>>, CodedError> {
-        if let Some(table) = self.tables.get(source) {
-            return Ok(table.clone());
+        map: &TableMap,
+        place: &str,
+    ) -> Result<Option<Arc<Mapped>>, CodedError> {
+        if let Some(mapped) = self.tables.get(&map.name)
+            && mapped.as_ref().is_none_or(|mapped| RowDecoder::new(map, &mapped.source).is_ok())
+        {
+            return Ok(mapped.clone());
         }
-        let table =
-            if scope.has_table(source)? { Some(self.load(scope, copied, source).await?) } else { None };
-        self.tables.insert(source.clone(), table.clone());
-        Ok(table)
+        let mapped = if scope.has_table(&map.name)? {
+            Some(Arc::new(self.load(scope, copied, map, place).await?))
+        } else {
+            None
+        };
+        self.tables.insert(map.name.clone(), mapped.clone());
+        Ok(mapped)
     }
 
     async fn load(
         &mut self,
         scope: &Scope,
         copied: Option<&ChunkFilter>,
-        source: &TableName,
-    ) -> Result<Arc<Table>, CodedError> {
+        map: &TableMap,
+        place: &str,
+    ) -> Result<Mapped, CodedError> {
+        let source = &map.name;
         let target = scope.router().route(source)?;
         let info = self.look(&target).await?.ok_or_else(|| {
             CodedError::new(codes::SYNCER_DOWNSTREAM_TABLE_NOT_FOUND, "the target has no such table")
@@ -254,10 +231,101 @@ impl Tables {
             )
             .object(&target));
         }
+        let alone = !scope.router().is_shared(source)?;
+        let mapping = self.mapping(map, &info, alone, place).await?;
+        self.check_target_only(&mapping.target_only, &target, source).await?;
+        if mapping.hidden {
+            tracing::info!(table = %source,
+                "the source has a hidden key column in its binlog that the target does not have: it is left out");
+        }
         let foreign = self.foreign_keys().await?.get(&info.name).copied().unwrap_or_default();
         self.next_number += 1;
         let copy_key = copied.and_then(|filter| filter.key_column(source));
-        Ok(Arc::new(Table::new(self.next_number, source.clone(), info, foreign, copy_key)))
+        let mut table = Table::new(self.next_number, source.clone(), mapping.table, foreign, copy_key);
+        if mapping.source_key {
+            table.found_by_source_key();
+        }
+        Ok(Mapped { table: Arc::new(table), source: mapping.source })
+    }
+
+    /// The source's definition at this position, mapped onto the target.
+    async fn mapping(
+        &mut self,
+        map: &TableMap,
+        target: &TableInfo,
+        alone: bool,
+        place: &str,
+    ) -> Result<Mapping, CodedError> {
+        let misfit = |misfit: Misfit| {
+            unlike(&map.name, "the target's table cannot take the source's rows")
+                .object(format!("{} (source {})", target.name, map.name))
+                .cause(format!("column {} {}", quote_ident(&misfit.column), misfit.why))
+                .remedy("was a DDL skipped, or was the target's table changed by hand? give it the column, or tell the source's definition at this position with `binlog-schema update`; then resume-task")
+        };
+        if let Some(followed) = self.tracker.get(&map.name) {
+            let info = info_of(&map.name, &followed.definition);
+            // Of another number of columns, with other types or names: it is not of these rows.
+            let mapped = Mapping::new(map, &info, target, alone);
+            let fits = match &mapped {
+                Ok(mapping) => RowDecoder::new(map, &mapping.source).map(|_| ()),
+                Err(_) => RowDecoder::new(map, &info).map(|_| ()),
+            };
+            match fits {
+                Ok(()) => return mapped.map_err(misfit),
+                Err(error) if followed.origin == Origin::Operator => {
+                    return Err(unlike(&map.name, "the definition given for a table does not fit its rows")
+                        .cause(error)
+                        .remedy("`binlog-schema update` it with the source's definition at this position, or `binlog-schema delete` it; then resume-task"));
+                }
+                Err(error) => {
+                    tracing::warn!(table = %map.name, location = %place, error = %error, origin = followed.origin.as_str(),
+                        "the definition that was followed does not fit the rows; it is derived again");
+                }
+            }
+        }
+        let derived = derive(self.source.as_ref(), map, target, alone).await?;
+        tracing::info!(table = %map.name, location = %place, origin = derived.origin.as_str(),
+            "the definition of a source table was derived");
+        let mapping = derived.mapping.map_err(misfit)?;
+        self.tracker.derived(&map.name, derived.definition, derived.origin, place);
+        Ok(mapping)
+    }
+
+    /// Columns that only the target has must be able to stand without a value.
+    async fn check_target_only(
+        &mut self,
+        columns: &[String],
+        target: &TableName,
+        source: &TableName,
+    ) -> Result<(), CodedError> {
+        if columns.is_empty() {
+            return Ok(());
+        }
+        let sql = format!(
+            "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {} \
+             AND COLUMN_DEFAULT IS NULL",
+            text_literal(&target.schema),
+            text_literal(&target.table)
+        );
+        let mut attempt = 0;
+        let rows = loop {
+            let conn = self.connection().await?;
+            match conn.query(&sql).await {
+                Ok(rows) => break rows,
+                Err(error) => self.lost(&mut attempt, error)?,
+            }
+        };
+        for column in columns {
+            if rows.iter().any(|row| row.str(0).is_some_and(|name| name == *column)) {
+                return Err(CodedError::new(
+                    codes::TARGET_COLUMN_WITHOUT_DEFAULT,
+                    "a column that only the target has cannot stand without a value",
+                )
+                .object(format!("{}.{} (source {source})", target, quote_ident(column)))
+                .remedy("give the column a default or let it be NULL, or drop it; then resume-task"));
+            }
+        }
+        Ok(())
     }
 
     /// The target's description of a table.
@@ -327,26 +395,10 @@ impl Tables {
     }
 }
 
-/// A table as the source has it now, and since when, in seconds since 1970.
-async fn definition_at_source(
-    source: &Endpoint,
-    name: &TableName,
-) -> Result<Option<(TableInfo, Option<u64>)>, SqlError> {
-    let options = SessionOptions { time_zone: Some("+00:00".into()), ..SessionOptions::default() };
-    let mut conn = Connection::connect(source, &options).await?;
-    // MySQL keeps old answers for a day; others do not know the variable.
-    let _ = conn.execute("SET SESSION information_schema_stats_expiry = 0").await;
-    let Some(info) = TableInfo::load(&mut conn, name).await? else { return Ok(None) };
-    // Asked last: a DDL in between makes the definition look younger, not older.
-    let sql = format!(
-        "SELECT UNIX_TIMESTAMP(CREATE_TIME) FROM information_schema.TABLES \
-         WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
-        text_literal(&name.schema),
-        text_literal(&name.table)
-    );
-    let since = conn.query_one(sql).await?.and_then(|row| row.u64(0));
-    conn.close().await;
-    Ok(Some((info, since)))
+fn unlike(table: &TableName, message: &'static str) -> CodedError {
+    CodedError::new(codes::SYNCER_UNIT_DML_COLUMN_NOT_MATCH, message)
+        .object(table)
+        .remedy("was a DDL skipped? tell the source's definition at this position with `binlog-schema update`, then resume-task")
 }
 
 /// One foreign key.

@@ -4,6 +4,7 @@
 //! under the client's request id, and waits until the owners of the sources show the result. Refusals are
 //! answers with `"result": false`; only a cluster that cannot answer is an error of the transport.
 
+mod binlog_schema;
 mod check;
 mod cipher;
 mod config;

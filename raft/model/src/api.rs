@@ -272,6 +272,28 @@ request! {
 }
 
 request! {
+    /// binlog-schema: the definitions of source tables that a task follows.
+    BinlogSchemaRequest "binlog-schema" true {
+        /// `list`, `update` or `delete`.
+        op: String,
+        /// Task.
+        task: String,
+        /// Sources; empty for all of the task.
+        sources: Vec<String>,
+        /// Database of the source's table.
+        database: String,
+        /// The source's table.
+        table: String,
+        /// For `update`: a CREATE TABLE statement.
+        schema: String,
+        /// For `update`: take the table as the source has it now.
+        from_source: bool,
+        /// For `update`: take the target's table.
+        from_target: bool,
+    }
+}
+
+request! {
     /// diff: compares the tables of a task. Answered by lines of [`DiffEvent`].
     DiffRequest "diff" false {
         /// Task.

@@ -218,6 +218,10 @@ codes! {
     40054 WORKER_SUB_TASK_NOT_FOUND "WorkerSubTaskNotFound" "dm-worker" Internal High WaitForOperator "";
     40056 WORKER_OPER_SYNC_UNIT_ONLY "WorkerOperSyncUnitOnly" "dm-worker" Internal High WaitForOperator "";
     40070 WORKER_NO_START "WorkerNoStart" "dm-worker" Internal High WaitForOperator "";
+    44001 SCHEMA_ROW "SchemaTrackerInvalidJSON" "schema-tracker" Downstream High WaitForOperator "remove the table's definition with `binlog-schema delete`: it is derived again; then resume-task";
+    44005 SCHEMA_TABLE_OUT_OF_SCOPE "SchemaTrackerCannotGetTable" "schema-tracker" Internal High WaitForOperator "name a table of the source as the source spells it; `check-task` lists those of the task";
+    44007 SCHEMA_TRACKER_CANNOT_FETCH "SchemaTrackerCannotFetchDownstreamTable" "schema-tracker" Downstream Medium WaitForOperator "create the table, or give its definition in a file";
+    44009 SCHEMA_TRACKER_INVALID_CREATE_TABLE "SchemaTrackerInvalidCreateTableStmt" "schema-tracker" Internal Medium WaitForOperator "give one CREATE TABLE statement";
     46004 SCHEDULER_WORKER_NOT_EXIST "SchedulerWorkerNotExist" "scheduler" Internal Medium WaitForOperator "";
     46006 SCHEDULER_WORKER_INVALID_TRANS "SchedulerWorkerInvalidTrans" "scheduler" Internal Medium WaitForOperator "list-member shows which nodes are up";
     46007 SCHEDULER_SOURCE_CFG_EXIST "SchedulerSourceCfgExist" "scheduler" Internal Medium WaitForOperator "";
@@ -267,6 +271,7 @@ codes! {
     60322 COPY_META "CopyMeta" "full-copy" Downstream High WaitForOperator "the rows of the copy's plan were changed by hand or by a newer version; restore them, or start with --remove-meta";
     60323 COPY_MODE_UNSUPPORTED "CopyModeUnsupported" "full-copy" Internal Medium WaitForOperator "use task-mode full, incremental or all";
     60501 OPERATOR_STATEMENT "OperatorStatement" "sync-unit" Internal Low WaitForOperator "give DDL statements with schema-qualified names";
+    60401 TARGET_COLUMN_WITHOUT_DEFAULT "TargetColumnWithoutDefault" "schema-tracker" Downstream High WaitForOperator "give the column a default, let it be NULL, or drop it; then resume-task";
     60701 ROW_TOO_LARGE "RowTooLarge" "sync-unit" Downstream High WaitForOperator "SET GLOBAL max_allowed_packet in the target to more than the row needs (at most 1 GB), then resume-task";
     60702 TARGET_NOT_READY "TargetNotReady" "sync-unit" Downstream High Retry "the target refuses work for the moment (read-only, out of space or memory, too many connections, a killed statement); the task goes on by itself when that ends";
     60703 DUPLICATE_FOREIGN_WRITER "DuplicateForeignWriter" "sync-unit" Downstream High WaitForOperator "find who else writes to the target's table; compare with `diff`, correct the row, then resume-task";

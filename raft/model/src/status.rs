@@ -218,6 +218,18 @@ message! {
 }
 
 message! {
+    /// Answer of binlog-schema.
+    OperateSchemaResponse {
+        /// Whether all went well.
+        result: bool,
+        /// Why not.
+        msg: String,
+        /// One answer for each source; its message is the definition.
+        sources: Vec<CommonWorkerResponse>,
+    }
+}
+
+message! {
     /// Answer of pause-task, resume-task and stop-task (`op` is Pause, Resume or Delete).
     OperateTaskResponse {
         /// The operation.

@@ -1,0 +1,219 @@
+//! From a source table's columns to those of its target: by name, never by place.
+//!
+//! Rows stay as they come, in the source's order. What the rest of the unit sees of the target ([`Mapping::table`]) is
+//! the target's description cut to the source's columns and put into their order, so that nothing is moved per row.
+
+use std::collections::HashMap;
+
+use dmnode_mysql::{ColumnInfo, ColumnType, KeyColumn, KeyInfo, TableInfo, TableMap};
+
+use crate::fit::{Misfit, inconvertible};
+
+/// MySQL's generated invisible primary key.
+const GENERATED_KEY: &str = "my_row_id";
+/// Names of columns that no definition has and that cloud vendors add as a key.
+const HIDDEN: &str = "(hidden column)";
+
+/// How rows of a source table become rows of its target.
+#[derive(Debug, Clone)]
+pub struct Mapping {
+    /// How the rows are read: the source's columns.
+    pub source: TableInfo,
+    /// How they are written: the target's columns in the order of the source.
+    pub table: TableInfo,
+    /// Columns that only the target has, by name; without a value they must be able to stand.
+    pub target_only: Vec<String>,
+    /// The rows are found by a key of the source that the target does not have.
+    pub source_key: bool,
+    /// The binlog has a key column that the target does not have, and that is left out.
+    pub hidden: bool,
+}
+
+impl Mapping {
+    /// Maps `source`, the definition at the position of `map`, onto `target`. `alone` says that no other source table
+    /// is written into the target, so that a key of the source identifies a row there as well.
+    pub fn new(map: &TableMap, source: &TableInfo, target: &TableInfo, alone: bool) -> Result<Self, Misfit> {
+        let (mut source, hidden) = with_hidden(map, source.clone());
+        let mut dropped = false;
+        let mut columns = Vec::with_capacity(source.columns.len());
+        // By place in the target: place in the source.
+        let mut places: HashMap<usize, usize> = HashMap::new();
+        for (index, from) in source.columns.iter_mut().enumerate() {
+            let Some((place, to)) = target.column(&from.name) else {
+                if Some(index) == hidden || is_generated_key(index, from) {
+                    from.generated = true;
+                    columns.push(from.clone());
+                    dropped = true;
+                    continue;
+                }
+                return Err(Misfit {
+                    column: from.name.clone(),
+                    why: "does not exist in the target table".to_owned(),
+                });
+            };
+            places.insert(place, index);
+            if from.data_type.is_text() && from.charset.is_none() {
+                // A definition that was followed may not know the default of its database.
+                from.charset = map.collation(index).map(|collation| collation.charset.to_string());
+                from.charset = from.charset.take().or_else(|| to.charset.clone());
+            }
+            if !to.generated
+                && let Some(why) = inconvertible(from, to)
+            {
+                return Err(Misfit {
+                    column: from.name.clone(),
+                    why: format!(
+                        "{why} ({} in the source, {} in the target)",
+                        from.column_type_text, to.column_type_text
+                    ),
+                });
+            }
+            if to.data_type == ColumnType::Json && from.data_type.is_text() {
+                from.data_type = ColumnType::Json;
+            }
+            columns.push(written(from, to));
+            // A value the target computes by itself may be missing; one it does not compute may not.
+            from.generated &= to.generated;
+        }
+        let target_only = target
+            .columns
+            .iter()
+            .enumerate()
+            .filter(|(place, column)| {
+                !places.contains_key(place) && !column.nullable && !column.generated && !column.auto_increment
+            })
+            .map(|(_, column)| column.name.clone())
+            .collect();
+        let mut table = TableInfo {
+            columns,
+            keys: target.keys.iter().filter_map(|key| mapped_key(key, target, &places)).collect(),
+            ..target.clone()
+        };
+        let mut source_key = false;
+        if alone
+            && table.row_identity().is_none()
+            && let Some(key) = source.row_identity()
+            && key.columns.iter().all(|part| {
+                part.column.and_then(|index| table.columns.get(index)).is_some_and(|column| !column.generated)
+            })
+        {
+            // Without a name: the target has no such key.
+            table.keys.push(KeyInfo { name: String::new(), primary: false, ..key.clone() });
+            source_key = true;
+        }
+        Ok(Self { source, table, target_only, source_key, hidden: dropped })
+    }
+}
+
+/// MySQL's generated invisible primary key, where the server shows it.
+fn is_generated_key(index: usize, column: &ColumnInfo) -> bool {
+    index == 0 && column.invisible && column.auto_increment && column.name.eq_ignore_ascii_case(GENERATED_KEY)
+}
+
+/// The column as it is written: the target's, but its text is in the source's character set.
+fn written(from: &ColumnInfo, to: &ColumnInfo) -> ColumnInfo {
+    let mut column = to.clone();
+    if from.data_type.is_text() && to.data_type.is_text() && from.charset != to.charset {
+        column.charset.clone_from(&from.charset);
+        // The same text has other bytes at the target: equality by bytes is not equality there.
+        if column.collation.as_deref().is_some_and(|name| name.ends_with("_bin")) {
+            column.collation = None;
+        }
+    }
+    column
+}
+
+/// A key of the target over the source's columns. A unique key with a part that the source does not have becomes one
+/// over the others, by which rows may conflict but are not found.
+fn mapped_key(key: &KeyInfo, target: &TableInfo, places: &HashMap<usize, usize>) -> Option<KeyInfo> {
+    let mut parts = Vec::with_capacity(key.columns.len());
+    let mut reduced = false;
+    for part in &key.columns {
+        match part.column {
+            Some(place) => match places.get(&place) {
+                Some(index) => parts.push(KeyColumn { column: Some(*index), ..part.clone() }),
+                None => reduced = true,
+            },
+            None => parts.push(part.clone()),
+        }
+    }
+    if parts.is_empty() {
+        // Numbers given by the target never conflict; anything else might.
+        let counted = key.columns.iter().all(|part| {
+            part.column
+                .and_then(|place| target.columns.get(place))
+                .is_some_and(|column| column.auto_increment)
+        });
+        if counted {
+            return None;
+        }
+        parts.push(KeyColumn { column: None, prefix_len: None, expression: Some(String::new()) });
+    }
+    Some(KeyInfo {
+        columns: parts,
+        nullable: key.nullable || reduced,
+        primary: key.primary && !reduced,
+        ..key.clone()
+    })
+}
+
+/// Adds the column that servers add to the binlog of a table without a key: MySQL's generated invisible primary key in
+/// front, those of cloud vendors at the end. Answers its place.
+fn with_hidden(map: &TableMap, mut source: TableInfo) -> (TableInfo, Option<usize>) {
+    if map.column_count != source.columns.len() + 1 || source.keys.iter().any(|key| key.primary) {
+        return (source, None);
+    }
+    let names = map.column_names();
+    let first = names.and_then(|names| names.first());
+    let at_front = match first {
+        Some(name) => name.eq_ignore_ascii_case(GENERATED_KEY),
+        None => !fits_behind(map, &source),
+    };
+    let name = match names {
+        Some(names) => if at_front { names.first() } else { names.last() }.cloned(),
+        None => Some(if at_front { GENERATED_KEY } else { HIDDEN }.to_owned()),
+    };
+    let place = if at_front { 0 } else { source.columns.len() };
+    let column = ColumnInfo {
+        name: name.unwrap_or_default(),
+        ordinal: place + 1,
+        data_type: ColumnType::BigInt,
+        unsigned: map.unsigned(place).unwrap_or(at_front),
+        nullable: false,
+        charset: None,
+        collation: None,
+        // Never written.
+        generated: true,
+        invisible: true,
+        auto_increment: false,
+        compressed: false,
+        column_type_text: "bigint".to_owned(),
+    };
+    source.columns.insert(place, column);
+    if at_front {
+        for part in source.keys.iter_mut().flat_map(|key| &mut key.columns) {
+            part.column = part.column.map(|index| index + 1);
+        }
+    }
+    (source, Some(place))
+}
+
+/// The definition fits the columns in front of the last one of the binlog.
+fn fits_behind(map: &TableMap, source: &TableInfo) -> bool {
+    let mut behind = source.clone();
+    behind.columns.push(ColumnInfo {
+        name: map.column_names().and_then(|names| names.last()).cloned().unwrap_or_default(),
+        ordinal: behind.columns.len() + 1,
+        data_type: ColumnType::BigInt,
+        unsigned: map.unsigned(map.column_count - 1).unwrap_or(false),
+        nullable: false,
+        charset: None,
+        collation: None,
+        generated: true,
+        invisible: true,
+        auto_increment: false,
+        compressed: false,
+        column_type_text: "bigint".to_owned(),
+    });
+    dmnode_mysql::RowDecoder::new(map, &behind).is_ok()
+}
