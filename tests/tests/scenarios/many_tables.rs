@@ -11,7 +11,7 @@ use dmnode_tests::wait::wait_until;
 use mysql_async::prelude::Queryable;
 
 /// `DMNODE_MANY_TABLES=10000` is the size of the promise; the ordinary run is smaller.
-const TABLES: u64 = 1000;
+const TABLES: u64 = 300;
 const RSS_BYTES_MAX: u64 = 200 * 1000 * 1000;
 /// Far more than it takes; a start that is not proportional to the tables takes longer.
 const LIMIT_PER_TABLE: Duration = Duration::from_millis(200);
