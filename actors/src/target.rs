@@ -79,7 +79,7 @@ impl ApplyError {
         }
     }
 
-    fn is_connection_lost(&self) -> bool {
+    pub(crate) fn is_connection_lost(&self) -> bool {
         self.sql().is_some_and(SqlError::is_connection_lost)
     }
 
@@ -331,7 +331,7 @@ impl ApplierConnection {
                         tracing::debug!(
                             applier = self.index,
                             connection = id,
-                            why,
+                            why = %why,
                             "the former connection may live on"
                         );
                     }

@@ -66,6 +66,8 @@ pub enum Command {
     CheckTask(CheckTaskArgs),
     /// Check and start a task, or the subtasks of it that are missing.
     StartTask(StartTaskArgs),
+    /// Change the settings of a paused task that can be changed without starting it anew.
+    UpdateTask(UpdateTaskArgs),
     /// Stop a task, or all tasks of one source (-s).
     StopTask(OperateTaskArgs),
     /// Pause a running task, or all tasks of one source (-s).
@@ -160,12 +162,26 @@ pub struct StartTaskArgs {
     /// Forget the progress of an earlier run of this task: drops its rows in the meta schema of the target.
     #[arg(long)]
     pub remove_meta: bool,
-    /// Start replication at this time of the source's binlog.
+    /// With --remove-meta: also drop what the task has created in the target, after listing it and asking.
+    #[arg(long, requires = "remove_meta")]
+    pub clean_target: bool,
+    /// Do not ask.
+    #[arg(short = 'y', long)]
+    pub yes: bool,
+    /// Start replication at this time of the source's binlog, `2006-01-02 15:04:05` or `2006-01-02T15:04:05`; with
+    /// `Z` or `+08:00` behind it if it is not meant in the source's time zone.
     #[arg(long, value_name = "TIME")]
     pub start_time: Option<String>,
     /// Begin replication in safe mode, for transactions of so long a time after the first one, such as 60s.
     #[arg(long, value_name = "DURATION")]
     pub safe_mode_duration: Option<String>,
+}
+
+/// `update-task`.
+#[derive(Debug, Args)]
+pub struct UpdateTaskArgs {
+    /// Task file with the new settings.
+    pub file: PathBuf,
 }
 
 /// `stop-task`, `pause-task`, `resume-task`.

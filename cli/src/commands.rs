@@ -1,9 +1,12 @@
 //! The commands: arguments to requests, answers to text and exit code.
 
+use std::io::IsTerminal;
+
 use dmnode_model::api::{
     CheckTaskRequest, ConfigKind as ApiConfigKind, CtlRequest, DecryptRequest, EncryptRequest, ErrorOp,
-    GetConfigRequest, HandleErrorRequest, ListMemberRequest, OperateSourceRequest, OperateTaskRequest,
-    QueryStatusRequest, SourceOp, StartTaskRequest, TaskOp, TransferSourceRequest,
+    GetConfigRequest, HandleErrorRequest, ListCreatedRequest, ListMemberRequest, OperateSourceRequest,
+    OperateTaskRequest, QueryStatusRequest, SourceOp, StartTaskRequest, TaskOp, TransferSourceRequest,
+    UpdateTaskRequest,
 };
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
@@ -11,7 +14,7 @@ use serde_json::{Value, json};
 use crate::args::{
     BinlogArgs, BinlogOperation, BinlogSchemaOperation, CheckTaskArgs, Command, ConfigArgs, ConfigKind,
     HandleErrorArgs, ListMemberArgs, OperateSourceArgs, OperateTaskArgs, QueryStatusArgs, SourceOperation,
-    StartTaskArgs, TransferSourceArgs,
+    StartTaskArgs, TransferSourceArgs, UpdateTaskArgs,
 };
 use crate::client::{Answer, Client, Intent};
 use crate::exit::{CtlError, Exit};
@@ -37,6 +40,7 @@ impl Session {
             Command::OperateSource(args) => self.operate_source(args).await,
             Command::CheckTask(args) => self.check_task(args).await,
             Command::StartTask(args) => self.start_task(args).await,
+            Command::UpdateTask(args) => self.update_task(args).await,
             Command::StopTask(args) => self.operate_task(TaskOp::Delete, args).await,
             Command::PauseTask(args) => self.operate_task(TaskOp::Pause, args).await,
             Command::ResumeTask(args) => self.operate_task(TaskOp::Resume, args).await,
@@ -157,15 +161,67 @@ impl Session {
     async fn start_task(&self, args: &StartTaskArgs) -> Result<Exit, CtlError> {
         let (task, warnings) = files::read_config(&args.file)?;
         warnings.iter().for_each(|warning| self.output.note(&format!("warning: {warning}")));
+        let clean_target = if args.clean_target {
+            match self.confirmed(&task, args.yes).await? {
+                Ok(objects) => objects,
+                Err(exit) => return Ok(exit),
+            }
+        } else {
+            Vec::new()
+        };
         let request = StartTaskRequest {
             task,
+            clean_target,
             sources: self.sources.clone(),
             remove_meta: args.remove_meta,
             start_time: args.start_time.clone().unwrap_or_default(),
             safe_mode_duration: args.safe_mode_duration.clone().unwrap_or_default(),
         };
         let answer = self.client.call(&Intent::change(), &request).await?;
-        self.finish(&answer, true, |body| {
+        self.finish_start(&answer)
+    }
+
+    async fn update_task(&self, args: &UpdateTaskArgs) -> Result<Exit, CtlError> {
+        let (task, warnings) = files::read_config(&args.file)?;
+        warnings.iter().for_each(|warning| self.output.note(&format!("warning: {warning}")));
+        let answer = self.client.call(&Intent::change(), &UpdateTaskRequest { task }).await?;
+        self.finish_start(&answer)
+    }
+
+    /// Lists what the task has created in the target, and asks.
+    async fn confirmed(&self, task: &str, yes: bool) -> Result<Result<Vec<String>, Exit>, CtlError> {
+        let request = ListCreatedRequest { task: task.to_owned() };
+        let answer = self.client.call(&Intent::Read, &request).await?;
+        if !answer.is_ok() {
+            return self.finish(&answer, false, tables::workers).map(Err);
+        }
+        let objects: Vec<String> =
+            list(&answer.body, "objects").iter().filter_map(Value::as_str).map(str::to_owned).collect();
+        if objects.is_empty() {
+            self.output.note("the task has created nothing in the target that is still there");
+            return Ok(Ok(objects));
+        }
+        self.output.note(&format!("to be dropped in the target: {}", objects.join(", ")));
+        if yes {
+            return Ok(Ok(objects));
+        }
+        if !std::io::stdin().is_terminal() {
+            return Err(CtlError::Usage(
+                "--clean-target asks before it drops anything: add --yes where nobody can answer".to_owned(),
+            ));
+        }
+        self.output.note(&format!("drop these {} objects? [y/N]", objects.len()));
+        let mut line = String::new();
+        let read = std::io::stdin().read_line(&mut line);
+        if read.is_ok() && matches!(line.trim(), "y" | "Y" | "yes") {
+            return Ok(Ok(objects));
+        }
+        self.output.note("nothing was dropped, nothing was started");
+        Ok(Err(Exit::Refused))
+    }
+
+    fn finish_start(&self, answer: &Answer) -> Result<Exit, CtlError> {
+        self.finish(answer, true, |body| {
             let check = text(body, "checkResult");
             let mut out = tables::workers(body);
             if !check.is_empty() {

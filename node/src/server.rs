@@ -10,9 +10,9 @@ use actix_web::web::{Bytes, Data, Json, JsonConfig, Path, PayloadConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use dmnode_model::api::{
     BinlogSchemaRequest, CTL_PREFIX, CheckTaskRequest, CtlRequest, DecryptRequest, DiffRequest,
-    EncryptRequest, GetConfigRequest, HandleErrorRequest, LOG_INDEX_HEADER, ListMemberRequest,
-    OperateSourceRequest, OperateTaskRequest, QueryStatusRequest, REQUEST_ID_HEADER, StartTaskRequest,
-    TransferSourceRequest,
+    EncryptRequest, GetConfigRequest, HandleErrorRequest, LOG_INDEX_HEADER, ListCreatedRequest,
+    ListMemberRequest, OperateSourceRequest, OperateTaskRequest, QueryStatusRequest, REQUEST_ID_HEADER,
+    StartTaskRequest, TransferSourceRequest, UpdateTaskRequest,
 };
 use dmnode_model::status::PlainResponse;
 use dmnode_raft::{MAX_RPC_BODY, RaftNodeError};
@@ -58,6 +58,8 @@ pub fn serve(listener: TcpListener, control: Arc<Control>) -> std::io::Result<Se
             .service(
                 web::scope(CTL_PREFIX)
                     .route(StartTaskRequest::NAME, web::post().to(start_task))
+                    .route(UpdateTaskRequest::NAME, web::post().to(update_task))
+                    .route(ListCreatedRequest::NAME, web::post().to(list_created))
                     .route(OperateTaskRequest::NAME, web::post().to(operate_task))
                     .route(HandleErrorRequest::NAME, web::post().to(handle_error))
                     .route(QueryStatusRequest::NAME, web::post().to(query_status))
@@ -191,6 +193,8 @@ macro_rules! change {
 }
 
 change!(start_task, StartTaskRequest);
+change!(update_task, UpdateTaskRequest);
+read!(list_created, ListCreatedRequest);
 change!(operate_task, OperateTaskRequest);
 change!(handle_error, HandleErrorRequest);
 change!(operate_source, OperateSourceRequest);

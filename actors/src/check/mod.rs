@@ -100,6 +100,17 @@ pub async fn check_task(subtasks: &[(SourceConfig, SubtaskConfig)], options: &Ch
     run_items(sources, target, options).await
 }
 
+/// The target tables that the source's tables go to, as far as they are in scope.
+pub(crate) async fn mapped_tables(
+    config: &SourceConfig,
+    subtask: &SubtaskConfig,
+) -> Result<Vec<dmnode_model::TableName>, CodedError> {
+    let source = open_source(config, subtask).await?;
+    let tables = source.inventory.mappings(&config.source_id).into_iter().map(|table| table.to).collect();
+    source.connection.close().await;
+    Ok(tables)
+}
+
 async fn open_source<'t>(
     config: &'t SourceConfig,
     subtask: &'t SubtaskConfig,

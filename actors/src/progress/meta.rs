@@ -70,6 +70,54 @@ impl Facts {
     }
 }
 
+/// What was in the target before a task, so that it is never taken for the task's own.
+pub(crate) const BEFORE_SUFFIX: &str = "dmnode_before";
+/// Databases of the servers themselves.
+pub(crate) const SYSTEM_SCHEMAS: &str = "'mysql', 'information_schema', 'performance_schema', 'sys'";
+
+/// Writes down what the target has, before the task's first unit makes anything. The units of other sources wait for it.
+async fn record_before(conn: &mut Connection, meta_schema: &str, task: &TaskName) -> Result<(), SqlError> {
+    let table = table_name(meta_schema, task, BEFORE_SUFFIX);
+    let progress = table_name(meta_schema, task, "dmnode_progress");
+    let lock = format!("CONCAT('dmnode ', MD5({}))", text_literal(&table));
+    conn.query(format!("SELECT GET_LOCK({lock}, 60)")).await?;
+    let known = conn
+        .query_one(format!(
+            "SELECT (SELECT COUNT(*) FROM {progress} WHERE watermark_file IS NOT NULL), \
+             (SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = {} AND table_name = {})",
+            text_literal(meta_schema),
+            text_literal(&format!("{task}_{BEFORE_SUFFIX}")),
+        ))
+        .await?;
+    let number = |index: usize| known.as_ref().and_then(|row| row.u64(index)).unwrap_or(1);
+    // A task that has run before this was kept, or another unit that was faster.
+    if number(0) == 0 && number(1) == 0 {
+        let filling = format!("{table}_new");
+        let filling = filling.replace("`_new", "_new`");
+        for sql in [
+            format!("DROP TABLE IF EXISTS {filling}"),
+            format!(
+                "CREATE TABLE {filling} (schema_name VARCHAR(64) NOT NULL, table_name VARCHAR(64) NOT NULL, \
+                 PRIMARY KEY (schema_name, table_name)) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"
+            ),
+            format!(
+                "INSERT INTO {filling} SELECT table_schema, table_name FROM information_schema.tables \
+                 WHERE table_schema NOT IN ({SYSTEM_SCHEMAS})"
+            ),
+            format!(
+                "INSERT INTO {filling} SELECT schema_name, '' FROM information_schema.schemata \
+                 WHERE schema_name NOT IN ({SYSTEM_SCHEMAS})"
+            ),
+            // Either it is complete or it is not there.
+            format!("RENAME TABLE {filling} TO {table}"),
+        ] {
+            conn.execute(sql).await?;
+        }
+    }
+    conn.query(format!("SELECT RELEASE_LOCK({lock})")).await?;
+    Ok(())
+}
+
 /// Refuses tables of a newer program, and writes down the version of those that are as this program makes them.
 pub(super) async fn check_version(
     conn: &mut Connection,
@@ -85,6 +133,7 @@ pub(super) async fn check_version(
     let version = match found.and_then(|row| row.string(0)) {
         Some(text) => text.parse::<u64>().ok(),
         None => {
+            record_before(conn, meta_schema, task).await.map_err(error)?;
             conn.execute(format!(
                 "INSERT IGNORE INTO {table} (source_id, name, value) VALUES ('', '{VERSION}', '{LAYOUT}')"
             ))

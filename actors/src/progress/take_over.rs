@@ -39,8 +39,13 @@ const OWN_VARIABLES: [&str; 16] = [
 ];
 /// Tries to get the former owner's locks; each lasts about the lock wait time-out.
 const TAKE_OVER_ATTEMPTS: u32 = 60;
-/// How long a killed connection may take to vanish.
-const KILL_WAIT: Duration = Duration::from_secs(60);
+/// Tries of a take-over whose connection to the target is lost.
+const CONNECTION_ATTEMPTS: u32 = 3;
+/// How long a killed connection may take to vanish: what it had begun is rolled back first, which for a large
+/// transaction or an ALTER TABLE takes about as long as it had worked.
+const KILL_WAIT: Duration = Duration::from_secs(600);
+/// KILL is repeated this often: a statement may not have noticed.
+const KILL_EVERY: Duration = Duration::from_secs(5);
 
 /// Where and for whom progress is kept.
 #[derive(Clone)]
@@ -82,36 +87,71 @@ impl TargetShared {
 
     /// Ends another connection of ours and waits until it is gone. A connection of somebody else that happens to
     /// have the number (the server was restarted) is left alone. `Ok` when it is certainly gone.
-    pub(crate) async fn kill(&self, conn: &mut Connection, id: u32) -> Result<(), String> {
-        let sql = format!(
-            "SELECT 1 FROM information_schema.processlist \
-             WHERE id = {id} AND id <> CONNECTION_ID() AND user = SUBSTRING_INDEX(USER(), '@', 1)"
-        );
+    pub(crate) async fn kill(&self, conn: &mut Connection, id: u32) -> Result<(), Lives> {
         let started = tokio::time::Instant::now();
         let mut wait = Duration::from_millis(2);
+        let mut killed: Option<tokio::time::Instant> = None;
+        let mut told = false;
         loop {
             self.heartbeat.beat();
-            match conn.query(&sql).await {
-                Ok(rows) if rows.is_empty() => return Ok(()),
-                Ok(_) => {}
-                Err(error) if error.is_connection_lost() || started.elapsed() > KILL_WAIT => {
-                    return Err(format!("it cannot be looked for: {error}"));
+            match self.is_there(conn, id).await {
+                Ok(false) => return Ok(()),
+                Ok(true) => {}
+                Err(error) if error.is_connection_lost() => return Err(Lives::Lost(error)),
+                Err(error) if started.elapsed() > KILL_WAIT => {
+                    return Err(Lives::Stays(format!("it cannot be looked for: {error}")));
                 }
                 Err(error) => {
                     tracing::warn!(error = %error, connection = id, "cannot look for a former connection, once more")
                 }
             }
-            // 1094: it is gone already.
-            if let Err(error) = conn.execute(format!("KILL {id}")).await
-                && error.code() != Some(1094)
-            {
-                return Err(error.to_string());
+            if killed.is_none_or(|at| at.elapsed() > KILL_EVERY) {
+                match conn.execute(format!("KILL {id}")).await {
+                    Ok(_) => killed = Some(tokio::time::Instant::now()),
+                    // It is gone already.
+                    Err(error) if error.code() == Some(1094) => {}
+                    Err(error) if error.is_connection_lost() => return Err(Lives::Lost(error)),
+                    // It ended and its number may be somebody else's by the time of the KILL: look again.
+                    Err(error) if started.elapsed() < KILL_EVERY => {
+                        tracing::warn!(error = %error, connection = id, "a former connection is not killed, looking again");
+                    }
+                    Err(error) => return Err(Lives::Stays(error.to_string())),
+                }
+            }
+            if !told && started.elapsed() > KILL_EVERY {
+                told = true;
+                tracing::warn!(
+                    connection = id,
+                    "a former connection is killed and still rolls back, waiting for it"
+                );
             }
             if started.elapsed() > KILL_WAIT {
-                return Err(format!("it is still there {} s after KILL", KILL_WAIT.as_secs()));
+                return Err(Lives::Stays(format!("it is still there {} s after KILL", KILL_WAIT.as_secs())));
+            }
+            if self.abort.is_cancelled() {
+                return Err(Lives::Stays("the unit is being stopped".to_owned()));
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(Duration::from_millis(500));
+        }
+    }
+
+    /// Whether a connection of our own account has this number.
+    async fn is_there(&self, conn: &mut Connection, id: u32) -> Result<bool, SqlError> {
+        let sql = format!(
+            "SELECT 1 FROM information_schema.processlist \
+             WHERE id = {id} AND id <> CONNECTION_ID() AND user = SUBSTRING_INDEX(USER(), '@', 1)"
+        );
+        match conn.query(&sql).await {
+            Ok(rows) => Ok(!rows.is_empty()),
+            // A server without the view, or that does not show it to the account: everybody may see their own.
+            Err(error) if matches!(error.code(), Some(1109 | 1142 | 1146 | 1227)) => {
+                let user = conn.query_one("SELECT SUBSTRING_INDEX(USER(), '@', 1)").await?;
+                let user = user.and_then(|row| row.string(0));
+                let (own, rows) = (conn.id(), conn.query("SHOW PROCESSLIST").await?);
+                Ok(rows.iter().any(|row| row.u64(0) == Some(id.into()) && id != own && row.string(1) == user))
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -163,6 +203,24 @@ impl TargetShared {
 
 fn optional_literal(text: Option<&str>) -> String {
     text.map_or_else(|| "NULL".to_owned(), text_literal)
+}
+
+/// Why a connection may still be there.
+#[derive(Debug)]
+pub(crate) enum Lives {
+    /// It is there, or it is not known.
+    Stays(String),
+    /// The connection that looked for it was lost.
+    Lost(SqlError),
+}
+
+impl std::fmt::Display for Lives {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stays(why) => f.write_str(why),
+            Self::Lost(error) => error.fmt(f),
+        }
+    }
 }
 
 /// The progress table of one source in one task.
@@ -270,6 +328,25 @@ impl ProgressStore {
     /// Fences every former owner and generation, and gives this one `count` appliers. Afterwards nothing that
     /// others have begun can be committed any more.
     pub async fn take_over(&self, count: u32) -> Result<TakeOver, ApplyError> {
+        let mut attempt = 0;
+        loop {
+            match self.try_take_over(count).await {
+                // Nothing is decided before its COMMIT, and a repeated take-over gives a token of its own.
+                Err(error) if error.is_connection_lost() && attempt < CONNECTION_ATTEMPTS => {
+                    attempt += 1;
+                    tracing::warn!(attempt, error = %error, "the target was lost during the take-over, once more");
+                    tokio::select! {
+                        () = self.shared.abort.cancelled() => return Err(ApplyError::Cancelled),
+                        () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                    }
+                    self.shared.heartbeat.beat();
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn try_take_over(&self, count: u32) -> Result<TakeOver, ApplyError> {
         let count = count.max(1);
         let mut conn = self.shared.connect().await?;
         conn.execute("SET SESSION innodb_lock_wait_timeout = 1").await?;
@@ -298,6 +375,9 @@ impl ProgressStore {
         // rows are locked here it cannot begin anything new.
         for id in &rows.connections {
             if let Err(why) = self.shared.kill(&mut conn, *id).await {
+                if let Lives::Lost(error) = why {
+                    return Err(error.into());
+                }
                 return Err(CodedError::new(
                     codes::TAKE_OVER,
                     format!("connection {id} of the former owner cannot be ended"),
@@ -369,7 +449,7 @@ impl ProgressStore {
         self.check_epoch(&rows)?;
         for id in &rows.connections {
             if let Err(why) = self.shared.kill(conn, *id).await {
-                tracing::warn!(connection = id, why, "a connection of the former owner cannot be ended yet");
+                tracing::warn!(connection = id, why = %why, "a connection of the former owner cannot be ended yet");
             }
         }
         Ok(())

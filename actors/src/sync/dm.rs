@@ -3,7 +3,8 @@
 //!
 //! This program keeps the global row up to date, never reads it to go on, and remembers what it wrote last. So a row
 //! that differs was changed on purpose: the task begins there. Rows of single tables are never written here; where they
-//! are beyond the global row, their tables have everything up to there already, as in DM.
+//! are beyond the global row, their tables have everything up to there already, as in DM. Where DM may have written beyond
+//! its checkpoint (its exit point), the stream is in safe mode ([`super::safe_mode`]).
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -87,7 +88,6 @@ fn without_relay(file: &str) -> String {
 struct CheckpointRow {
     table: Option<TableName>,
     place: Place,
-    exit: Place,
 }
 
 /// Adds what a checkpoint table of an older DM lacks. Each step leaves the rows as they are and may be repeated.
@@ -128,8 +128,7 @@ struct Found {
 async fn rows(conn: &mut Connection, subtask: &SubtaskConfig) -> Result<Vec<CheckpointRow>, CodedError> {
     let table = table_name(&subtask.meta_schema, &subtask.task, "syncer_checkpoint");
     let sql = format!(
-        "SELECT cp_schema, cp_table, binlog_name, binlog_pos, binlog_gtid, exit_safe_binlog_name, \
-         exit_safe_binlog_pos, exit_safe_binlog_gtid, is_global FROM {table} WHERE id = {}",
+        "SELECT cp_schema, cp_table, binlog_name, binlog_pos, binlog_gtid, is_global FROM {table} WHERE id = {}",
         text_literal(subtask.source_id.as_str())
     );
     let rows = match conn.query(sql).await {
@@ -146,12 +145,8 @@ async fn rows(conn: &mut Connection, subtask: &SubtaskConfig) -> Result<Vec<Chec
         .iter()
         .map(|row| {
             let (schema, table) = (row.string(0).unwrap_or_default(), row.string(1).unwrap_or_default());
-            let is_global = schema.is_empty() && table.is_empty() && row.u64(8) != Some(0);
-            CheckpointRow {
-                table: (!is_global).then(|| TableName::new(schema, table)),
-                place: place(row, 2),
-                exit: place(row, 5),
-            }
+            let is_global = schema.is_empty() && table.is_empty() && row.u64(5) != Some(0);
+            CheckpointRow { table: (!is_global).then(|| TableName::new(schema, table)), place: place(row, 2) }
         })
         .collect())
 }
@@ -215,9 +210,6 @@ pub async fn follow(
         place.gtid.clear();
     }
     let location = place.location(info.flavor).map_err(|error| unreadable(subtask, &row.place, error))?;
-    if from_dm {
-        check_exit(subtask, &row, info.flavor)?;
-    }
 
     let mut taken = store.take_over(1).await?;
     if from_dm != taken.watermark.is_none() {
@@ -252,31 +244,6 @@ fn unreadable(subtask: &SubtaskConfig, place: &Place, error: CodedError) -> Code
         .at(format!("({}, {})", place.file, place.pos))
         .cause(error)
         .remedy("correct the row, or give it up with --remove-meta")
-}
-
-/// DM stopped cleanly when it had written nothing beyond its checkpoint.
-fn check_exit(subtask: &SubtaskConfig, row: &CheckpointRow, flavor: Flavor) -> Result<(), CodedError> {
-    if row.exit.is_empty() {
-        return Ok(());
-    }
-    let (at, exit) = (row.place.location(flavor), row.exit.location(flavor));
-    let clean = match (at, exit) {
-        (Ok(at), Ok(exit)) => reaches(&at, &exit),
-        (Err(error), _) | (_, Err(error)) => return Err(unreadable(subtask, &row.exit, error)),
-    };
-    if clean {
-        return Ok(());
-    }
-    Err(CodedError::new(
-        codes::DM_CHECKPOINT,
-        "DM did not end cleanly: it may have written changes beyond its checkpoint",
-    )
-    .object(table_name(&subtask.meta_schema, &subtask.task, "syncer_checkpoint"))
-    .at(format!(
-        "checkpoint ({}, {}), written perhaps up to ({}, {})",
-        row.place.file, row.place.pos, row.exit.file, row.exit.pos
-    ))
-    .remedy("in DM: resume-task, wait until it runs, then pause-task and stop-task; then start it here"))
 }
 
 /// A task of DM that had not finished its copy cannot be continued: its files are DM's.

@@ -7,6 +7,7 @@
 mod binlog_schema;
 mod check;
 mod cipher;
+mod clean;
 mod config;
 mod diff;
 mod handle_error;
@@ -15,6 +16,7 @@ mod source;
 mod status;
 mod task;
 mod transfer;
+mod update;
 mod wait;
 
 use std::collections::BTreeSet;

@@ -106,6 +106,15 @@ impl Control {
                 );
                 return Ok(refused(err.to_string()));
             };
+            if !request.clean_target.is_empty() {
+                if !request.remove_meta {
+                    return Ok(refused("--clean-target needs --remove-meta".to_owned()));
+                }
+                match self.clean_target(&task, &plan, &request.clean_target).await? {
+                    Ok(notes) => msg = [msg.as_str(), &notes].join("\n").trim().to_owned(),
+                    Err(err) => return Ok(refused(err.to_string())),
+                }
+            }
             if request.remove_meta
                 && let Err(err) = self.remove_meta(&task, &plan).await?
             {
@@ -189,7 +198,7 @@ impl Control {
     }
 
     /// What Raft keeps of a task file: with a key, the passwords encrypted.
-    fn stored_text(&self, text: &str) -> Result<String, CodedError> {
+    pub(super) fn stored_text(&self, text: &str) -> Result<String, CodedError> {
         match &self.settings.secret_key {
             Some(key) => TaskConfig::encrypt_passwords_in_yaml(text, key),
             None => Ok(text.to_owned()),
@@ -316,7 +325,7 @@ fn existing_subtasks(state: &State, task: &TaskName, chosen: &[SourceId]) -> Vec
     chosen.iter().filter(|id| entry.subtasks.contains_key(*id)).cloned().collect()
 }
 
-fn subtasks_exist(task: &TaskName, sources: &[SourceId]) -> CodedError {
+pub(super) fn subtasks_exist(task: &TaskName, sources: &[SourceId]) -> CodedError {
     let text = format!("subtasks with name {task} for sources {} already exist", shown_list(sources));
     CodedError::new(codes::SCHEDULER_SUB_TASK_EXIST, text)
 }

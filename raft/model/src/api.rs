@@ -54,6 +54,24 @@ request! {
         start_time: String,
         /// How long replication begins in safe mode, such as `60s`; empty for not at all.
         safe_mode_duration: String,
+        /// What to drop in the target first: objects that `list-created` has listed and somebody has confirmed.
+        clean_target: Vec<String>,
+    }
+}
+
+request! {
+    /// What a task has created in the target and `start-task --clean-target` would drop.
+    ListCreatedRequest "list-created" false {
+        /// Text of task.yaml.
+        task: String,
+    }
+}
+
+request! {
+    /// update-task.
+    UpdateTaskRequest "update-task" true {
+        /// Text of task.yaml.
+        task: String,
     }
 }
 

@@ -285,6 +285,8 @@ codes! {
     60802 META_NEWER "MetaNewer" "sync-unit" Downstream High WaitForOperator "upgrade this node, or start with --remove-meta";
     60803 SOURCE_CHANGED "SourceChanged" "sync-unit" Upstream High WaitForOperator "point the source's address to the former server, or start again with a new `meta` after comparing with `diff`";
     60804 DM_CHECKPOINT "DmCheckpoint" "sync-unit" Downstream High WaitForOperator "finish the task in DM up to a clean stop-task, or give its checkpoint up with --remove-meta";
+    60805 UPDATE_REFUSED "UpdateRefused" "dmnode" Internal Medium WaitForOperator "stop the task and start it with the new file, or leave the setting as it is";
+    60806 CLEAN_TARGET "CleanTarget" "dmnode" Downstream Medium WaitForOperator "drop by hand what is not wanted any more";
     60901 XA_PREPARE_UNKNOWN "XAPrepareUnknown" "sync-unit" Upstream High WaitForOperator "its changes cannot be known any more: go past it and compare the tables with `diff`, or copy again: stop-task, then start-task --remove-meta";
     60902 XA_TOO_LARGE "XATooLarge" "sync-unit" Upstream High WaitForOperator "make its changes in smaller transactions, or in ONE PHASE; to go on, start again from a position after its XA COMMIT and bring its rows over by hand";
     61001 NODE_REFUSED "NodeRefused" "cluster" Internal High WaitForOperator "the message names the possible reasons and the commands";

@@ -294,6 +294,18 @@ message! {
 }
 
 message! {
+    /// Answer of list-created.
+    ListCreatedResponse {
+        /// Whether it went well.
+        result: bool,
+        /// Why not.
+        msg: String,
+        /// Quoted names in the target, tables before databases.
+        objects: Vec<String>,
+    }
+}
+
+message! {
     /// Answer of config and get-config.
     GetConfigResponse {
         /// Whether it went well.

@@ -56,3 +56,111 @@ async fn starting_at_a_time() -> Result<()> {
     rows(3).await?;
     cluster.finish().await
 }
+
+/// F6: a task is reset; `--clean-target` lists and drops what the task has created, and nothing that was there before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f06_a_task_is_reset_with_what_it_created() -> Result<()> {
+    let name = "f06";
+    let (source, target) = (shared_source(Flavor::Mysql).await?, shared_target(Flavor::Mariadb).await?);
+    source
+        .execute(&[
+            "CREATE DATABASE f06",
+            "CREATE DATABASE f06_old",
+            "CREATE TABLE f06.t (id INT PRIMARY KEY)",
+            "CREATE TABLE f06_old.made (id INT PRIMARY KEY)",
+            "CREATE TABLE f06_old.there (id INT PRIMARY KEY)",
+            "INSERT INTO f06.t VALUES (1)",
+        ])
+        .await?;
+    target.execute(&["CREATE DATABASE f06_old", "CREATE TABLE f06_old.there (id INT PRIMARY KEY)"]).await?;
+    let cluster = Cluster::start(name, 1).await?;
+    cluster.create_source(&SourceFile::new(name, source, true)).await?;
+    let mut task = TaskFile::new(name, "all", target, name, name);
+    task.schemas.push("f06_old".to_owned());
+    let file = cluster.write("task.yaml", &task.yaml())?;
+    cluster.start_task(&task).await?;
+    cluster.wait_stage(name, name, "Running", Some("Sync"), LIMIT).await?;
+    // A table that comes by the stream is the task's as well; a foreign one keeps its database.
+    source.execute(&["CREATE TABLE f06.later (id INT PRIMARY KEY)"]).await?;
+    wait_until("the new table", LIMIT, async || {
+        let found: Vec<String> = target.query("SHOW TABLES FROM f06 LIKE 'later'").await?;
+        Ok(if found.is_empty() { Err("not yet".to_owned()) } else { Ok(()) })
+    })
+    .await?;
+    let clean = ["start-task", &file, "--remove-meta", "--clean-target"];
+    let refused = cluster.ctl(&clean).await?;
+    ensure!(refused.code == 1 && refused.text().contains("46014"), "it runs: {refused}");
+    cluster.ctl(&["stop-task", name]).await?.success()?;
+    let refused = cluster.ctl(&clean).await?;
+    ensure!(refused.code == 2 && refused.text().contains("--yes"), "nobody can answer: {refused}");
+    ensure!(refused.text().contains("`f06`.`later`") && !refused.text().contains("there"), "{refused}");
+    let rows = target.query_one::<u64>("SELECT COUNT(*) FROM f06.t").await?;
+    ensure!(rows == 1, "nothing was dropped");
+
+    source.execute(&["DROP TABLE f06.later", "INSERT INTO f06.t VALUES (2)"]).await?;
+    target.execute(&["DROP TABLE f06.later", "INSERT INTO f06_old.there VALUES (7)"]).await?;
+    source.execute(&["INSERT INTO f06_old.there VALUES (8)"]).await?;
+    target.execute(&["CREATE TABLE f06.foreign_one (id INT)"]).await?;
+    let started = cluster.ctl(&["start-task", &file, "--remove-meta", "--clean-target", "--yes"]).await?;
+    // The table that was there before keeps its row.
+    ensure!(
+        target.query_one::<u64>("SELECT COUNT(*) FROM f06_old.there WHERE id = 7").await? == 1,
+        "{started}"
+    );
+    ensure!(started.text().contains("kept, because there is something else in them: `f06`"), "{started}");
+    wait_until("the copy made anew", LIMIT, async || {
+        let rows: Vec<u64> = target.query("SELECT id FROM f06.t ORDER BY id").await.unwrap_or_default();
+        Ok(if rows == [1, 2] { Ok(()) } else { Err(format!("{rows:?}")) })
+    })
+    .await?;
+    cluster.finish().await
+}
+
+/// `update-task`: a paused task takes new settings; what cannot be changed is named.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn update_task_changes_what_can_be_changed() -> Result<()> {
+    let name = "update_task";
+    let (source, target) = (shared_source(Flavor::Mariadb).await?, shared_target(Flavor::Mariadb).await?);
+    source
+        .execute(&[
+            &format!("CREATE DATABASE {name}"),
+            &format!("CREATE TABLE {name}.t (id INT PRIMARY KEY)"),
+            &format!("CREATE DATABASE {name}_2"),
+        ])
+        .await?;
+    let cluster = Cluster::start(name, 1).await?;
+    cluster.create_source(&SourceFile::new(name, source, true)).await?;
+    let mut task = TaskFile::new(name, "all", target, name, name);
+    cluster.start_task(&task).await?;
+    cluster.wait_stage(name, name, "Running", Some("Sync"), LIMIT).await?;
+    task.schemas.push(format!("{name}_2"));
+    let wider = cluster.write("wider.yaml", &task.yaml())?;
+    let other_mode = cluster.write("mode.yaml", &task.yaml().replace("task-mode: all", "task-mode: full"))?;
+    let running = cluster.ctl(&["update-task", &wider]).await?;
+    ensure!(
+        running.code == 1 && running.text().contains("60805") && running.text().contains("pause-task"),
+        "{running}"
+    );
+    cluster.ctl(&["pause-task", name]).await?.success()?;
+    let fixed = cluster.ctl(&["update-task", &other_mode]).await?;
+    ensure!(
+        fixed.code == 1 && fixed.text().contains("60805") && fixed.text().contains("task-mode"),
+        "{fixed}"
+    );
+    let updated = cluster.ctl(&["update-task", &wider]).await?.success()?;
+    ensure!(updated.text().contains("are not copied"), "{updated}");
+    cluster.ctl(&["resume-task", name]).await?.success()?;
+    source
+        .execute(&[
+            &format!("CREATE TABLE {name}_2.joined (id INT PRIMARY KEY)"),
+            &format!("INSERT INTO {name}_2.joined VALUES (5)"),
+        ])
+        .await?;
+    wait_until("the schema that came into scope", LIMIT, async || {
+        let sql = format!("SELECT id FROM {name}_2.joined");
+        let rows: Vec<u64> = target.query(&sql).await.unwrap_or_default();
+        Ok(if rows == [5] { Ok(()) } else { Err(format!("{rows:?}")) })
+    })
+    .await?;
+    cluster.finish().await
+}
