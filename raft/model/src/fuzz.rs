@@ -51,7 +51,7 @@ impl Random {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -62,7 +62,7 @@ impl Random {
     /// A number below `limit`; 0 if that is 0.
     pub fn below(&mut self, limit: usize) -> usize {
         // The remainder is below a usize.
-        if limit == 0 { 0 } else { (self.next() % limit as u64) as usize }
+        if limit == 0 { 0 } else { (self.number() % limit as u64) as usize }
     }
 }
 
@@ -119,7 +119,7 @@ pub fn damaged(seeds: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     let pick = random.below(seeds.len() + seeds.len() / 16 + 1);
     let mut input = seeds.get(pick).cloned().unwrap_or_else(|| {
         let len = random.below(64);
-        (0..len).map(|_| random.next() as u8).collect()
+        (0..len).map(|_| random.number() as u8).collect()
     });
     for _ in 0..=random.below(6) {
         mutate(&mut input, seeds, random);
@@ -132,7 +132,7 @@ fn mutate(input: &mut Vec<u8>, seeds: &[Vec<u8>], random: &mut Random) {
     let at = random.below(input.len() + 1);
     match random.below(9) {
         0 if at < input.len() => input[at] ^= 1 << random.below(8),
-        1 if at < input.len() => input[at] = random.next() as u8,
+        1 if at < input.len() => input[at] = random.number() as u8,
         2 => {
             // A number of one to eight bytes, in either order.
             let width = [1, 2, 3, 4, 8][random.below(5)];
@@ -152,7 +152,7 @@ fn mutate(input: &mut Vec<u8>, seeds: &[Vec<u8>], random: &mut Random) {
         }
         5 => {
             let len = random.below(8) + 1;
-            let byte = random.next() as u8;
+            let byte = random.number() as u8;
             input.splice(at..at, std::iter::repeat_n(byte, len));
         }
         6 => {
