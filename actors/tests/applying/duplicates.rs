@@ -63,6 +63,7 @@ async fn f16_a_foreign_writer_and_a_replay() {
 
         // A key that only the target has.
         rig.target.execute(&["DELETE FROM app.t WHERE id = 5"]).await;
+        rig.source.execute(&["DELETE FROM app.t WHERE id > 2"]).await;
         let mut running = rig.start();
         rig.caught_up(&mut running).await;
         rig.target.execute(&["ALTER TABLE app.t ADD UNIQUE KEY only_here (v)"]).await;
