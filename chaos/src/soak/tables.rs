@@ -83,6 +83,9 @@ pub fn create(rng: &mut StdRng, flavor: Flavor, name: &str, number: usize) -> St
             columns.push("id INT NOT NULL".to_owned());
             columns.push("parent INT NULL".to_owned());
             keys.push("PRIMARY KEY (id)".to_owned());
+            // A key made by the server for a foreign key goes away with the next key on the column; a copy of the table
+            // does not know that it was one of those. So keys of foreign keys are spelled out.
+            keys.push("KEY of_parent (parent)".to_owned());
             keys.push("CONSTRAINT fk_a FOREIGN KEY (parent) REFERENCES t10 (id) ON DELETE CASCADE ON UPDATE CASCADE".to_owned());
         }
         12 => {
@@ -91,6 +94,7 @@ pub fn create(rng: &mut StdRng, flavor: Flavor, name: &str, number: usize) -> St
             columns.push("grand INT NULL".to_owned());
             keys.push("PRIMARY KEY (id)".to_owned());
             keys.push("UNIQUE KEY by_parent (parent, grand)".to_owned());
+            keys.push("KEY of_grand (grand)".to_owned());
             keys.push("CONSTRAINT fk_b FOREIGN KEY (parent) REFERENCES t11 (id) ON DELETE SET NULL ON UPDATE CASCADE".to_owned());
             keys.push("CONSTRAINT fk_c FOREIGN KEY (grand) REFERENCES t10 (id)".to_owned());
         }
@@ -98,6 +102,7 @@ pub fn create(rng: &mut StdRng, flavor: Flavor, name: &str, number: usize) -> St
             columns.push("id INT NOT NULL".to_owned());
             columns.push("up INT NULL".to_owned());
             keys.push("PRIMARY KEY (id)".to_owned());
+            keys.push("KEY of_up (up)".to_owned());
             keys.push("CONSTRAINT fk_self FOREIGN KEY (up) REFERENCES t13 (id) ON DELETE CASCADE".to_owned());
         }
         14 => {
