@@ -40,7 +40,10 @@ fn once(input: &mut Vec<u8>, pool: &[Vec<u8>], words: &[&str], rng: &mut StdRng)
         0 | 1 if at < input.len() => input[at] ^= 1 << rng.random_range(0..8),
         2 if at < input.len() => input[at] = rng.random(),
         3 => drop(input.drain(at..at + length)),
-        4 => insert(input, at, &input[at..at + length].to_vec()),
+        4 => {
+            let piece = input[at..at + length].to_vec();
+            insert(input, at, &piece);
+        }
         5 => insert(input, at, &[rng.random::<u8>()]),
         6 => input.truncate(at),
         7 => {
