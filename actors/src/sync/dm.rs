@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::change::describe_location;
 use super::origin::{Origin, server_name};
 use crate::load::ChunkFilter;
-use crate::load::filter::{CopiedRange, CopiedTable, reaches};
+use crate::load::filter::{CopiedRange, CopiedTable};
 use crate::progress::meta::{DM_ROW, Facts, SOURCE, Statements};
 use crate::progress::{ProgressStore, ProgressUpdate, TargetSpec, Watermark, table_name, text_literal};
 use crate::target::{ApplyError, target_error};
