@@ -40,7 +40,7 @@ const STATEMENTS: &[&str] = &[
     "ALTER TABLE s ADD COLUMN IF_x INT, DROP KEY b, ADD KEY bb (b), ADD INDEX (c), ADD UNIQUE INDEX (c)",
     "CREATE TABLE p (id INT, d DATE NOT NULL, v INT, KEY (id, d)) PARTITION BY RANGE (TO_DAYS(d)) (PARTITION p0 VALUES LESS THAN (700000), PARTITION p1 VALUES LESS THAN MAXVALUE)",
     "ALTER TABLE p DROP PARTITION p0",
-    "ALTER TABLE p REMOVE PARTITIONING, ALGORITHM=COPY",
+    "ALTER TABLE p REMOVE PARTITIONING",
     "ALTER TABLE p ADD COLUMN w INT /*!50606 NOT NULL */ DEFAULT 3, ADD CONSTRAINT cu UNIQUE (w, v)",
     "ALTER TABLE p DROP COLUMN id",
     "CREATE TABLE IF NOT EXISTS p (zzz INT)",
@@ -57,7 +57,7 @@ const MARIADB: &[&str] = &[
 const MYSQL: &[&str] = &[
     "CREATE TABLE y (id INT PRIMARY KEY, j JSON, c INT INVISIBLE, v VECTOR(3), e INT DEFAULT (1 + 2), UNIQUE KEY fx ((e + 1)), UNIQUE KEY ((e * 2), c))",
     "ALTER TABLE y ALTER COLUMN c SET VISIBLE, ALTER INDEX fx INVISIBLE, ADD UNIQUE KEY d (e DESC)",
-    "ALTER TABLE y RENAME COLUMN c TO e, RENAME COLUMN e TO c",
+    "ALTER TABLE y RENAME COLUMN j TO v, RENAME COLUMN v TO j",
     "ALTER TABLE y DROP CONSTRAINT d",
 ];
 
@@ -302,7 +302,7 @@ async fn rows_behind_a_skipped_ddl_are_read_as_they_are() {
             name: "f".to_owned(),
             schema_pattern: "app".to_owned(),
             table_pattern: "t".to_owned(),
-            events: vec!["all ddl".to_owned()],
+            events: Vec::new(),
             sql_pattern: vec!["^ALTER TABLE".to_owned()],
             action: "Ignore".to_owned(),
         });
