@@ -95,6 +95,18 @@ pub fn fuzz(name: &str, seeds: &[&[u8]], words: &[&str], target: impl Fn(&[u8]) 
     );
 }
 
+/// Runs a target on mutations of `seeds` alone: its seeds are real inputs that already reach every part of it.
+///
+/// # Panics
+/// As [`fuzz`].
+pub fn fuzz_unguided(name: &str, seeds: &[Vec<u8>], target: impl Fn(&[u8])) {
+    let seeds: Vec<&[u8]> = seeds.iter().map(Vec::as_slice).collect();
+    fuzz(name, &seeds, &[], |input| {
+        target(input);
+        0
+    });
+}
+
 /// A signature of an outcome that is made of few values.
 pub fn key(outcome: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();

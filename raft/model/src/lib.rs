@@ -12,8 +12,6 @@ pub mod codes;
 pub mod config;
 pub mod decision;
 pub mod error;
-#[cfg(feature = "fuzz")]
-pub mod fuzz;
 pub mod gtid;
 pub mod ids;
 pub mod policy;

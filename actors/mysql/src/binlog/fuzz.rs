@@ -1,7 +1,7 @@
 //! Fuzz targets of the event layer, with the recorded files as seeds.
 
 use bytes::Bytes;
-use dmnode_model::fuzz;
+use dmnode_fuzz::fuzz_unguided;
 
 use super::{
     cursor::Cursor,
@@ -94,7 +94,7 @@ fn fuzz_event_streams() {
         }
     }
     let tables = files().map(|(_, table, _)| table);
-    fuzz::run("event stream", &seeds, |input| {
+    fuzz_unguided("event stream", &seeds, |input| {
         let Some((flavor, input)) = input.split_first() else { return };
         let flavor = usize::from(flavor & 1);
         stream(input, &tables[flavor], flavor == 1);
@@ -115,7 +115,7 @@ fn fuzz_rows_of_real_table_maps() {
         }
         let seeds: Vec<Vec<u8>> =
             cases.iter().enumerate().map(|(at, (_, body, _))| [&[at as u8][..], body].concat()).collect();
-        fuzz::run("rows", &seeds, |input| {
+        fuzz_unguided("rows", &seeds, |input| {
             let Some((at, input)) = input.split_first() else { return };
             let (header, _, state) = &cases[usize::from(*at) % cases.len()];
             let mut header = *header;
@@ -132,7 +132,7 @@ fn fuzz_rows_of_real_table_maps() {
 fn fuzz_table_maps() {
     let seeds = bodies(|event_type| event_type == types::TABLE_MAP);
     let collations = Collations::builtin();
-    fuzz::run("table map", &seeds, |input| {
+    fuzz_unguided("table map", &seeds, |input| {
         let body = Bytes::copy_from_slice(input);
         for mariadb in [false, true] {
             if let Ok(map) = TableMap::parse(1, &body, 6, mariadb, &collations) {
@@ -156,7 +156,7 @@ fn fuzz_table_maps() {
 fn fuzz_queries() {
     let seeds = bodies(|kind| matches!(kind, types::QUERY | types::MARIADB_QUERY_COMPRESSED));
     let collations = Collations::builtin();
-    fuzz::run("query", &seeds, |input| {
+    fuzz_unguided("query", &seeds, |input| {
         let body = Bytes::copy_from_slice(input);
         for compressed in [false, true] {
             if let Ok(query) = QueryEvent::parse(&body, compressed, &collations) {
@@ -180,7 +180,7 @@ fn fuzz_payloads() {
     let bomb = [vec![2, 1, 0, 1, 9], lenenc(bomb.len()), vec![0], bomb].concat();
     let mut seeds = vec![body, bomb];
     seeds.extend(bodies(|kind| kind == types::TRANSACTION_PAYLOAD || kind == types::XID));
-    fuzz::run("payload", &seeds, |input| payload(&Bytes::copy_from_slice(input)));
+    fuzz_unguided("payload", &seeds, |input| payload(&Bytes::copy_from_slice(input)));
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn fuzz_gtids() {
         ]
         .map(|text| text.as_bytes().to_vec()),
     );
-    fuzz::run("GTIDs", &seeds, |input| {
+    fuzz_unguided("GTIDs", &seeds, |input| {
         let _ = gtid::parse_mysql(input);
         let _ = gtid::parse_tagged(input);
         let _ = gtid::parse_mariadb(input, 1);
@@ -232,7 +232,7 @@ fn fuzz_other_events() {
         .map(|(header, event)| [&[header.event_type][..], &event[HEADER_LEN..]].concat())
         .collect();
     let tables = files().map(|(_, table, _)| table);
-    fuzz::run("events", &seeds, |input| {
+    fuzz_unguided("events", &seeds, |input| {
         let Some((event_type, body)) = input.split_first() else { return };
         let header = EventHeader {
             timestamp: 1,

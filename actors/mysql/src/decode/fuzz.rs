@@ -1,6 +1,6 @@
 //! Fuzz targets of single values.
 
-use dmnode_model::fuzz;
+use dmnode_fuzz::fuzz_unguided;
 
 use super::{decimal, json, json_diff, temporal};
 use crate::{JsonTypes, binlog::Cursor, table::ColumnType, write_typed_json};
@@ -22,7 +22,7 @@ fn documents() -> Vec<Vec<u8>> {
 
 #[test]
 fn fuzz_json() {
-    fuzz::run("json", &documents(), |input| {
+    fuzz_unguided("json", &documents(), |input| {
         let text = json::to_text(input);
         let sql = json::to_sql(input);
         assert_eq!(text.is_ok(), sql.is_ok());
@@ -45,7 +45,7 @@ fn fuzz_json_differences() {
             seeds.push(seed);
         }
     }
-    fuzz::run("json differences", &seeds, |input| {
+    fuzz_unguided("json differences", &seeds, |input| {
         let Some((len, input)) = input.split_first() else { return };
         let (document, diffs) = input.split_at(usize::from(*len).min(input.len()));
         if let Ok(changed) = json_diff::apply(document, diffs)
@@ -68,7 +68,7 @@ fn fuzz_json_types() {
     .iter()
     .map(|text| text.as_bytes().to_vec())
     .collect();
-    fuzz::run("json types", &seeds, |input| {
+    fuzz_unguided("json types", &seeds, |input| {
         let mut parts = input.splitn(3, |byte| *byte == b'|');
         let mut next = || parts.next().unwrap_or_default();
         let (members, elements, text) = (next(), next(), next());
@@ -87,7 +87,7 @@ fn fuzz_decimals_and_times() {
         ],
         vec![6, 0, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
     ];
-    fuzz::run("decimals and times", &seeds, |input| {
+    fuzz_unguided("decimals and times", &seeds, |input| {
         let [first, second, rest @ ..] = input else { return };
         let text = decimal::decimal(&mut Cursor::new(rest), *first, *second);
         assert!(text.is_err() || (*first > 0 && first >= second));
@@ -119,7 +119,7 @@ fn fuzz_column_types() {
     .iter()
     .map(|text| text.as_bytes().to_vec())
     .collect();
-    fuzz::run("column types", &seeds, |input| {
+    fuzz_unguided("column types", &seeds, |input| {
         let _ = ColumnType::parse(&String::from_utf8_lossy(input));
     });
 }
