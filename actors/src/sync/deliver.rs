@@ -116,7 +116,7 @@ pub async fn warnings(
     let is_member = |row: &&TextRow| planned.error_members > 0 && is_error_member(row, table);
     let members_only = found.iter().filter(is_member).count() == planned.error_members;
     let harmful =
-        found.iter().find(|row| !row.u64(1).is_some_and(is_harmless) && !(members_only && is_member(row)));
+        found.iter().find(|row| !(row.u64(1).is_some_and(is_harmless) || (members_only && is_member(row))));
     if let Some(row) = harmful {
         let code = row.u64(1).unwrap_or(0);
         let text = row.str(2).unwrap_or_default();

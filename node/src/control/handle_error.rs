@@ -290,10 +290,7 @@ mod tests {
         let message = "startLocation: [position: (bin.000001, 77), gtid-set: 0-1-2], endLocation: [position: (bin.000001, 99), gtid-set: 0-1-2], origin SQL: [x]: the target refused a DDL";
         let (position, is_statement) = statement_position(message).unwrap();
         assert_eq!((position.pos, is_statement), (77, true));
-        assert_eq!(
-            statement_position("startLocation: [position: (b.1, 7), gtid-set: ]: x").unwrap().1,
-            false
-        );
+        assert!(!statement_position("startLocation: [position: (b.1, 7), gtid-set: ]: x").unwrap().1);
         assert_eq!(statement_position("(b.1, 7): x"), None);
     }
 }

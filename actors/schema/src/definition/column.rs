@@ -217,11 +217,9 @@ impl Reader<'_, '_> {
                 column.invisible = false;
             } else if self.take("ON") {
                 self.at += 1;
-                if self.take("SET") || self.take("NO") {
-                    self.at += 1;
-                } else {
-                    self.at += 1;
-                }
+                // `SET NULL`, `SET DEFAULT` and `NO ACTION` are two words, the others one.
+                let _ = self.take("SET") || self.take("NO");
+                self.at += 1;
                 if self.tokens.punct(self.at, '(') {
                     self.skip_one();
                 }
