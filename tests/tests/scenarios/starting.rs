@@ -125,7 +125,6 @@ async fn update_task_changes_what_can_be_changed() -> Result<()> {
         .execute(&[
             &format!("CREATE DATABASE {name}"),
             &format!("CREATE TABLE {name}.t (id INT PRIMARY KEY)"),
-            &format!("CREATE DATABASE {name}_2"),
         ])
         .await?;
     let cluster = Cluster::start(name, 1).await?;
@@ -152,6 +151,7 @@ async fn update_task_changes_what_can_be_changed() -> Result<()> {
     cluster.ctl(&["resume-task", name]).await?.success()?;
     source
         .execute(&[
+            &format!("CREATE DATABASE {name}_2"),
             &format!("CREATE TABLE {name}_2.joined (id INT PRIMARY KEY)"),
             &format!("INSERT INTO {name}_2.joined VALUES (5)"),
         ])
