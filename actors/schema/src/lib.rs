@@ -8,6 +8,7 @@
 mod classify;
 pub mod definition;
 pub mod event_filter;
+pub mod expression;
 pub mod filter;
 pub mod lex;
 pub mod pattern;
