@@ -33,6 +33,7 @@ mod reader;
 mod refusal;
 mod report;
 mod safe_mode;
+pub(crate) mod row_filter;
 mod scheduler;
 mod scope;
 mod single;
@@ -74,6 +75,7 @@ pub use operate_schema::{SchemaOperation, operate_schema};
 use origin::Link;
 use reader::Reader;
 use safe_mode::{Asked, SafeMode};
+use row_filter::RowFilters;
 use scheduler::Scheduler;
 use scope::Scope;
 use single::Rules;
@@ -192,6 +194,8 @@ async fn prepare(
     let filter =
         ChunkFilter::load(&mut conn, &subtask.meta_schema, &subtask.task, &subtask.source_id, info.flavor)
             .await?;
+    let row_filters =
+        RowFilters::new(subtask, &mut conn).await.map_err(|error| crate::target::target_error(&error))?;
     conn.close().await;
 
     let mut before =
@@ -299,6 +303,7 @@ async fn prepare(
         scheduler: Scheduler::new(),
         scope,
         tables: Tables::new(store, tracker, logs_actions).comparing_with(spec.source.from.clone()),
+        row_filters,
         filter,
         assembler: Assembler::new(),
         reader,

@@ -362,3 +362,101 @@ async fn tables_that_the_other_flavor_cannot_hold_are_named() {
     let report = rig.plan("all", routes).check().await;
     assert_eq!(report.error.unwrap().code, codes::TASK_CHECK_GEN_TABLE_ROUTER);
 }
+
+async fn look_around(from: Kind, to: Kind) {
+    let rig = Rig::new(from, &[], to).await;
+    rig.source
+        .execute(&[
+            "CREATE DATABASE shop",
+            "CREATE TABLE shop.orders (id INT PRIMARY KEY)",
+            "CREATE TABLE shop.tmp_1 (id INT PRIMARY KEY)",
+        ])
+        .await;
+    let list = |pattern: &str| {
+        format!(
+            "    block-allow-list: b\nblock-allow-list: {{b: {{do-tables: [{{db-name: shop, tbl-name: '{pattern}'}}]}}}}"
+        )
+    };
+    let report = rig.plan("all", &list("~^(?!tmp_)")).check().await;
+    assert!(report.passed, "{}", report.text);
+    let tables: Vec<String> = report.tables.iter().map(|t| t.from.to_string()).collect();
+    assert_eq!(tables, ["`shop`.`orders`"]);
+    for (pattern, place) in [("~^(?!tmp_", "character"), ("~ab(c", "character 3"), ("t_[0-9", "character 3")]
+    {
+        let report = rig.plan("all", &list(pattern)).check().await;
+        assert!(!report.passed);
+        let error = report.error.unwrap();
+        assert_eq!(error.code, codes::TASK_CHECK_GEN_BA_LIST, "{error}");
+        assert!(error.to_string().contains(place) && error.to_string().contains(pattern), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f02_lists_take_look_around_and_bad_patterns_are_refused_with_their_place() {
+    look_around(Kind::Mysql, Kind::Mariadb).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f13_a_class_that_is_taken_for_a_range_of_numbers_is_explained() {
+    let rig = Rig::new(Kind::Mariadb, &[], Kind::Mysql).await;
+    let mut schema = vec!["CREATE DATABASE shop".to_owned()];
+    schema.extend((0..64).map(|n| format!("CREATE TABLE shop.t_{n} (id INT PRIMARY KEY)")));
+    rig.source.execute(&schema.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let routes = "    route-rules: [r]\n    block-allow-list: b\nblock-allow-list: {b: {do-dbs: [shop]}}\n\
+        routes: {r: {schema-pattern: shop, table-pattern: 't_[0-63]', target-schema: merged, target-table: t}}";
+    let report = rig.plan("all", routes).check().await;
+    assert!(report.passed, "{}", report.text);
+    assert!(report.text.contains("it matches 7 of the 64 names that begin with `t_`"), "{}", report.text);
+    let target = |from: &str| report.tables.iter().find(|t| t.from.table == from).unwrap().to.to_string();
+    assert_eq!((target("t_6"), target("t_17")), ("`merged`.`t`".to_owned(), "`shop`.`t_17`".to_owned()));
+    let nothing = routes.replace("t_[0-63]", "x_*");
+    let report = rig.plan("all", &nothing).check().await;
+    assert!(report.unmatched.iter().any(|text| text.contains("`x_*`")), "{:?}", report.unmatched);
+    assert!(report.text.contains("matches nothing"), "{}", report.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_differs_and_what_is_under_way_is_told_and_can_be_waived() {
+    let rig = Rig::new(Kind::Mysql, &[], Kind::Mariadb).await;
+    rig.source
+        .execute(&[
+            "CREATE DATABASE shop",
+            "CREATE TABLE shop.orders (id INT PRIMARY KEY, n INT, code VARCHAR(9), UNIQUE KEY (code))",
+            "CREATE TABLE shop._orders_gho (id INT PRIMARY KEY)",
+        ])
+        .await;
+    rig.target
+        .execute(&[
+            "CREATE DATABASE shop",
+            "CREATE TABLE shop.orders (id INT PRIMARY KEY, code VARCHAR(9), more INT NOT NULL, UNIQUE KEY (more))",
+        ])
+        .await;
+    let task = "    block-allow-list: b\n    expression-filters: [e]\nblock-allow-list: {b: {do-dbs: [shop]}}\n\
+        expression-filter: {e: {schema: shop, table: orders, insert-value-expr: 'nn > 1 AND SLEEP(1)'}}";
+    let mut plan = rig.plan("incremental", task);
+    let report = plan.fails_with(&[codes::CHECK_ONLINE_DDL, codes::CONFIG_EXPR_FILTER_WRONG_GRAMMAR]).await;
+    for part in [
+        "`_orders_gho` is a shadow of `shop`.`orders`",
+        "no column `nn`, at character 1",
+        "lacks: `n`",
+        "ADD COLUMN `n` int",
+        "further column `more`, NOT NULL and without a default",
+        "is unique in (code)",
+    ] {
+        assert!(report.text.contains(part), "{part}: {}", report.text);
+    }
+    assert!(
+        report
+            .notes
+            .iter()
+            .any(|note| note.contains("GRANT REPLICATION CLIENT, REPLICATION SLAVE ON *.* TO 'root'@")),
+        "{:?}",
+        report.notes
+    );
+    assert!(report.notes.iter().any(|note| note.contains("GRANT SELECT ON `shop`.*")), "{:?}", report.notes);
+    plan.subtask.ignore_checking_items = vec!["online_ddl".into(), "table_schema".into()];
+    plan.subtask.expression_filters[0].insert_value_expr = "n > 1".into();
+    let report = plan.check().await;
+    assert!(report.passed, "{}", report.text);
+    assert!(!report.text.contains("lacks"), "{}", report.text);
+}

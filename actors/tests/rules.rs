@@ -29,6 +29,7 @@ struct Rules {
 }
 
 struct Running {
+    ctx: UnitContext,
     handle: JoinHandle<UnitResult>,
 }
 
@@ -66,8 +67,8 @@ impl Rules {
     fn start(&mut self, name: &str) -> Running {
         self.epoch += 1;
         let ctx = UnitContext::detached(TaskName::new(name), SourceId::new("s1"), Epoch(self.epoch));
-        let handle = tokio::spawn(sync::run(ctx, self.spec(name)));
-        Running { handle }
+        let handle = tokio::spawn(sync::run(ctx.clone(), self.spec(name)));
+        Running { ctx, handle }
     }
 
     /// Waits until the target has a row that was written last, and the unit still runs.
@@ -180,4 +181,97 @@ async fn event_filters_leave_out_what_they_name_mysql() {
 #[tokio::test]
 async fn event_filters_leave_out_what_they_name_mariadb() {
     event_filters(Kind::Mariadb, Kind::Mysql).await;
+}
+
+async fn expression_filters(from: Kind, to: Kind) {
+    let mut rig = Rules::new(from, to).await;
+    rig.instance = "    expression-filters: [ins, ins2, upd, del, kinds]\n".into();
+    rig.task = "timezone: '+02:00'\nexpression-filter:\n\
+        \x20 ins: {schema: app, table: T, insert-value-expr: \"v > 10 OR name LIKE 'x%'\"}\n\
+        \x20 ins2: {schema: app, table: t, insert-value-expr: 'id = 5'}\n\
+        \x20 upd: {schema: app, table: t, update-old-value-expr: 'v > 10', update-new-value-expr: 'v > 20'}\n\
+        \x20 del: {schema: app, table: t, delete-value-expr: 'name IS NULL'}\n\
+        \x20 kinds: {schema: app, table: k, insert-value-expr: \"e = 'b' OR FIND_IN_SET('y', st) OR l = 'caf\u{e9}' OR ts > '2024-06-01 01:00:00' OR bi & 2 OR bn = x'00ff'\"}\n"
+        .into();
+    rig.source
+        .execute(&[
+            "CREATE DATABASE app",
+            "USE app",
+            "CREATE TABLE t (id INT PRIMARY KEY, v INT, name VARCHAR(20))",
+            "INSERT INTO t VALUES (1, 1, 'a'), (2, 11, 'b'), (3, 3, 'xyz'), (4, NULL, 'd'), (5, 5, 'e'), (6, 6, NULL), (7, 10, 'g')",
+            // A row that goes above, and one that stays below.
+            "UPDATE t SET v = 30 WHERE id = 1",
+            "UPDATE t SET v = 31 WHERE id = 1",
+            "UPDATE t SET v = 8 WHERE id = 7",
+            "DELETE FROM t WHERE id IN (6, 7)",
+            // The expressions follow the columns.
+            "ALTER TABLE t ADD COLUMN first INT FIRST",
+            "INSERT INTO t VALUES (0, 8, 12, 'h'), (0, 9, 9, 'i')",
+            "CREATE TABLE k (id INT PRIMARY KEY, e ENUM('a','b'), st SET('x','y','z'), l VARCHAR(9) CHARACTER SET latin1, ts TIMESTAMP NULL, bi BIT(3), bn VARBINARY(5))",
+            "INSERT INTO k VALUES (1, 'a', 'x,z', 'cafe', '2024-05-31 22:00:00', 5, x'00fe')",
+            "INSERT INTO k VALUES (2, 'b', '', '', NULL, 0, ''), (3, 'a', 'x,y', '', NULL, 0, ''), (4, 'a', '', 'caf\u{e9}', NULL, 0, '')",
+            // The session is in UTC: an hour earlier than it is in the task's zone.
+            "INSERT INTO k VALUES (5, 'a', '', '', '2024-05-31 23:00:01', 0, ''), (6, 'a', '', '', NULL, 6, ''), (7, 'a', '', '', NULL, 0, x'00ff')",
+            "INSERT INTO k VALUES (8, NULL, NULL, NULL, NULL, NULL, NULL)",
+        ])
+        .await;
+    let mut running = rig.start("e");
+    rig.caught_up(&mut running).await;
+    let rows = rig.rows("SELECT id, v, name FROM app.t ORDER BY id").await;
+    assert_eq!(rows, ["1|30|a", "4|NULL|d", "6|6|NULL", "9|9|i"]);
+    assert_eq!(rig.rows("SELECT id FROM app.k ORDER BY id").await, ["1", "8"]);
+
+    // A column that is gone: the task stops and says which.
+    rig.source.execute(&["ALTER TABLE app.t DROP COLUMN v", "INSERT INTO app.t VALUES (0, 10, 'j')"]).await;
+    let error = running.error().await;
+    assert_eq!(error.code, codes::CONFIG_EXPR_FILTER_WRONG_GRAMMAR, "{error}");
+    assert!(error.to_string().contains("no column `v`"), "{error}");
+}
+
+#[tokio::test]
+async fn expression_filters_leave_out_rows_mysql() {
+    expression_filters(Kind::Mysql, Kind::Mariadb).await;
+}
+
+#[tokio::test]
+async fn expression_filters_leave_out_rows_mariadb() {
+    expression_filters(Kind::Mariadb, Kind::Mysql).await;
+}
+
+#[tokio::test]
+async fn f13_a_table_created_later_that_matches_nothing_is_told() {
+    let mut rig = Rules::new(Kind::Mariadb, Kind::Mysql).await;
+    rig.instance = "    block-allow-list: b\n    route-rules: [r]\n".into();
+    rig.task = "block-allow-list: {b: {do-dbs: ['shard_[0-9]', mark], do-tables: [{db-name: 'shard_*', tbl-name: 't_[0-63]'}, {db-name: mark, tbl-name: '*'}]}}\n\
+        routes: {r: {schema-pattern: 'shard_*', table-pattern: 't_[0-3]', target-schema: shard_1, target-table: t_0}}\n"
+        .into();
+    rig.source
+        .execute(&[
+            "CREATE DATABASE shard_1",
+            "CREATE TABLE shard_1.t_0 (id INT PRIMARY KEY)",
+            "INSERT INTO shard_1.t_0 VALUES (1)",
+        ])
+        .await;
+    let mut running = rig.start("w");
+    rig.caught_up(&mut running).await;
+    let warnings = |running: &Running| {
+        running.ctx.status.snapshot().1.sync.map(|sync| sync.warnings).unwrap_or_default()
+    };
+    assert_eq!(warnings(&running), Vec::<String>::new());
+    rig.source
+        .execute(&[
+            "CREATE TABLE shard_1.t_17 (id INT PRIMARY KEY)",
+            "CREATE TABLE shard_1.t_5 (id INT PRIMARY KEY)",
+            "CREATE DATABASE shard_10",
+            "CREATE TABLE shard_10.t_1 (id INT PRIMARY KEY)",
+            "CREATE DATABASE unrelated",
+            "CREATE TABLE unrelated.x (id INT PRIMARY KEY)",
+        ])
+        .await;
+    rig.caught_up(&mut running).await;
+    let told = warnings(&running);
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told[0].contains("`shard_1`.`t_17` was created") && told[0].contains("of 0-6 or 3"), "{told:?}");
+    assert!(told[1].contains("`shard_1`.`t_5`") && told[1].contains("keeps its name"), "{told:?}");
+    assert!(told[2].contains("`shard_10`.`t_1`") && told[2].contains("do-dbs"), "{told:?}");
 }

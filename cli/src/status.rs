@@ -107,6 +107,9 @@ pub fn render(answer: &Value) -> String {
                 below.push(format!("{name}: {msg}"));
             }
             below.extend(error_lines(&name, &subtask["result"]));
+            for warning in list(&subtask["sync"], "warnings").iter().filter_map(Value::as_str) {
+                below.push(styled(WARN, &format!("{name}: warning: {warning}")));
+            }
             below.extend(what_next(text(subtask, "name"), subtask));
             below.extend(restarts(&name, subtask));
         }

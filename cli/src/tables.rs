@@ -103,6 +103,25 @@ pub fn members(answer: &Value) -> String {
     with_message(answer, (!parts.is_empty()).then(|| parts.join("\n")))
 }
 
+/// `check-task`: where every table goes, what matches nothing, and the text of the check.
+pub fn checked(answer: &Value) -> String {
+    let mut parts = Vec::new();
+    let tables = list(answer, "tables");
+    if !tables.is_empty() {
+        let mut rows = table(&["SOURCE", "TABLE", "TARGET"]);
+        for one in tables {
+            let (from, to) = (text(one, "from"), text(one, "to"));
+            rows.add_row([text(one, "source"), from, if from == to { "same name" } else { to }]);
+        }
+        parts.push(rows.to_string());
+    }
+    for line in list(answer, "unmatched").iter().filter_map(Value::as_str) {
+        parts.push(styled(WARN, &format!("matches nothing: {line}")));
+    }
+    parts.push(check(text(answer, "msg")));
+    parts.join("\n")
+}
+
 /// The text of a check: its items as a table when there are any.
 pub fn check(msg: &str) -> String {
     let Some((lead, details)) = msg.split_once("detail: ") else { return msg.trim_end().to_owned() };

@@ -102,7 +102,7 @@ const LATIN1_HIGH: [char; 32] = [
 ];
 
 /// Text in a character set as Unicode; `None` if that is not possible here.
-pub(crate) fn decode<'a>(charset: &str, bytes: &'a [u8]) -> Option<Cow<'a, str>> {
+pub fn decode<'a>(charset: &str, bytes: &'a [u8]) -> Option<Cow<'a, str>> {
     if (is_ascii_superset(charset) || charset == "binary" || charset == "sjis") && bytes.is_ascii() {
         return std::str::from_utf8(bytes).ok().map(Cow::Borrowed);
     }

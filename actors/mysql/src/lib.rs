@@ -23,7 +23,7 @@ pub use binlog::{
     BinlogError, BinlogEvent, BinlogReader, BinlogStart, EventBody, EventHeader, GtidEvent, QueryEvent,
     RowsEvent, RowsKind, TableMap,
 };
-pub use charset::Collation;
+pub use charset::{Collation, decode as decode_text};
 pub use connection::{Connection, ExecSummary, RowStream};
 pub use decode::{DecodeError, DecodeErrorKind, RowDecoder, RowImages};
 pub use error::{MultiError, SqlError, SqlErrorKind};

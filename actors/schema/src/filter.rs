@@ -92,6 +92,47 @@ impl BlockAllowList {
         Ok(self.do_tables.is_empty())
     }
 
+    /// Why a table is out of scope although nothing says that it should be: it matches none of the patterns that allow
+    /// tables. None for a table in scope, or one that is left out by name.
+    pub fn unmatched_table(&self, table: &TableName) -> Result<Option<String>, CodedError> {
+        if is_system_schema(&table.schema) {
+            return Ok(None);
+        }
+        if !self.do_dbs.is_empty() && !any(&self.do_dbs, |p| p.matches(&table.schema))? {
+            let meant = self.do_dbs.iter().find(|p| p.resembles(&table.schema));
+            return Ok(meant.map(|p| {
+                let schema = dmnode_model::quote_ident(&table.schema);
+                format!(
+                    "database {schema} matches no pattern of do-dbs; `{}` is near{}",
+                    p.text(),
+                    meaning(&[p])
+                )
+            }));
+        }
+        if !self.schema_in_scope(&table.schema)? || self.do_tables.is_empty() {
+            return Ok(None);
+        }
+        if any(&self.do_tables, |p| p.matches(table))? || any(&self.ignore_tables, |p| p.matches(table))? {
+            return Ok(None);
+        }
+        let meant = self.do_tables.iter().find(|p| p.table.resembles(&table.table));
+        let near = meant
+            .map_or_else(String::new, |p| format!("; `{}` is near{}", p.table.text(), meaning(&[&p.table])));
+        Ok(Some(format!("table {table} matches no pattern of do-tables{near}")))
+    }
+
+    /// Patterns with a class in brackets that match fewer names than they seem to be meant for.
+    pub fn misread(&self, schemas: &[String], tables: &[TableName]) -> Result<Vec<String>, CodedError> {
+        let mut found = Vec::new();
+        for pattern in &self.do_dbs {
+            found.extend(pattern.misread(schemas.iter().map(String::as_str)).map_err(bad_list)?);
+        }
+        for entry in &self.do_tables {
+            found.extend(misread_table(&entry.schema, &entry.table, schemas, tables).map_err(bad_list)?);
+        }
+        Ok(found)
+    }
+
     /// The allowing patterns that match none of the given databases and tables, as text, each with what it means
     /// where that often surprises. Such a pattern is rarely what its writer wanted.
     pub fn unmatched(&self, schemas: &[String], tables: &[TableName]) -> Result<Vec<String>, CodedError> {
@@ -114,6 +155,22 @@ impl BlockAllowList {
         }
         Ok(unmatched)
     }
+}
+
+pub(crate) fn misread_table(
+    schema: &Pattern,
+    table: &Pattern,
+    schemas: &[String],
+    tables: &[TableName],
+) -> Result<Vec<String>, PatternError> {
+    let mut inside = Vec::new();
+    for name in tables {
+        if schema.matches(&name.schema)? {
+            inside.push(name.table.as_str());
+        }
+    }
+    let schemas = schema.misread(schemas.iter().map(String::as_str))?;
+    Ok(schemas.into_iter().chain(table.misread(inside.into_iter())?).collect())
 }
 
 pub(crate) fn meaning(patterns: &[&Pattern]) -> String {
@@ -223,6 +280,13 @@ mod tests {
         let unmatched = list.unmatched(&["shop".into()], &[TableName::new("shop", "t_12")]).unwrap();
         assert_eq!(unmatched.len(), 2);
         assert_eq!(unmatched[0], "do-dbs `shpo`");
+        let tables: Vec<TableName> = (0..64).map(|n| TableName::new("shop", format!("t_{n}"))).collect();
+        let misread = list.misread(&["shop".into()], &tables).unwrap();
+        assert!(misread[0].contains("it matches 7 of the 64 names that begin with `t_`"), "{misread:?}");
+        let later = list.unmatched_table(&TableName::new("shop", "t_64")).unwrap().unwrap();
+        assert!(later.contains("`t_[0-63]` is near"), "{later}");
+        assert_eq!(list.unmatched_table(&TableName::new("shop", "t_3")).unwrap(), None);
+        assert_eq!(list.unmatched_table(&TableName::new("other", "t_3")).unwrap(), None);
         assert!(unmatched[1].contains("exactly one character of 0-6 or 3"), "{}", unmatched[1]);
     }
 }

@@ -84,6 +84,40 @@ impl Pattern {
         }
     }
 
+    /// The characters before the first that stands for others; None for a regular expression or a single name.
+    pub fn literal_prefix(&self) -> Option<String> {
+        let Matcher::Wildcard(parts) = &self.matcher else { return None };
+        let letters = parts.iter().map_while(|part| match part {
+            Part::Char(c) => Some(*c),
+            _ => None,
+        });
+        Some(letters.collect())
+    }
+
+    /// The name begins as the pattern does, so that it was perhaps meant.
+    pub fn resembles(&self, name: &str) -> bool {
+        let name = if self.case_sensitive { name.to_owned() } else { name.to_lowercase() };
+        self.literal_prefix().is_some_and(|prefix| !prefix.is_empty() && name.starts_with(&prefix))
+    }
+
+    /// How many of the names that begin as the pattern does it matches, if it has a class in brackets and does not
+    /// match them all: `t_[0-63]` is rarely what its writer takes it for.
+    pub fn misread<'n>(&self, names: impl Iterator<Item = &'n str>) -> Result<Option<String>, PatternError> {
+        let Some(meaning) = self.explain() else { return Ok(None) };
+        let (mut alike, mut matched) = (0usize, 0usize);
+        for name in names.filter(|name| self.resembles(name)) {
+            alike += 1;
+            matched += usize::from(self.matches(name)?);
+        }
+        let prefix = self.literal_prefix().unwrap_or_default();
+        Ok((matched < alike).then(|| {
+            format!(
+                "`{}`: {meaning}; it matches {matched} of the {alike} names that begin with `{prefix}`",
+                self.text
+            )
+        }))
+    }
+
     /// What the pattern means where that often surprises: a class such as `[0-63]` is one character.
     pub fn explain(&self) -> Option<String> {
         let Matcher::Wildcard(parts) = &self.matcher else { return None };

@@ -5,7 +5,7 @@ use dmnode_model::TableName;
 use dmnode_model::codes;
 use dmnode_model::config::RouteRule;
 
-use crate::filter::meaning;
+use crate::filter::{meaning, misread_table};
 use crate::pattern::{Pattern, PatternError};
 
 /// Compiled routes.
@@ -121,6 +121,44 @@ impl Router {
             }
         }
         Ok(false)
+    }
+
+    /// A route for tables like this one that does not match it.
+    pub fn near_miss(&self, name: &TableName) -> Result<Option<String>, CodedError> {
+        let mut near = None;
+        for rule in &self.rules {
+            if rule.matches(name).map_err(bad_route)? {
+                return Ok(None);
+            }
+            let alike = match &rule.table {
+                Some(table) => {
+                    rule.schema.matches(&name.schema).map_err(bad_route)? && table.resembles(&name.table)
+                }
+                None => rule.schema.resembles(&name.schema),
+            };
+            if alike && near.is_none() {
+                let patterns: Vec<&Pattern> =
+                    std::iter::once(&rule.schema).chain(rule.table.as_ref()).collect();
+                near = Some(format!("route {}{}", rule.text(), meaning(&patterns)));
+            }
+        }
+        Ok(near)
+    }
+
+    /// Patterns with a class in brackets that match fewer names than they seem to be meant for.
+    pub fn misread(&self, schemas: &[String], tables: &[TableName]) -> Result<Vec<String>, CodedError> {
+        let mut found = Vec::new();
+        for rule in &self.rules {
+            match &rule.table {
+                Some(table) => {
+                    found.extend(misread_table(&rule.schema, table, schemas, tables).map_err(bad_route)?);
+                }
+                None => {
+                    found.extend(rule.schema.misread(schemas.iter().map(String::as_str)).map_err(bad_route)?)
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// The rules that match none of the given tables, as text.

@@ -1,11 +1,11 @@
 //! What the source has, what of it is in scope, and where it goes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use dmnode_model::config::SubtaskConfig;
-use dmnode_model::{CodedError, Scope, SourceId, TableName, codes};
+use dmnode_model::{CodedError, Scope, SourceId, TableName, codes, quote_ident};
 use dmnode_mysql::{Connection, SqlError};
-use dmnode_schema::{BlockAllowList, Router, is_system_schema};
+use dmnode_schema::{BlockAllowList, EventFilter, Router, is_system_schema};
 
 use super::Source;
 use super::connect::{failed, limited};
@@ -33,10 +33,14 @@ pub(super) struct Table {
 /// The source's databases and tables.
 pub(super) struct Inventory {
     pub tables: Vec<Table>,
+    /// All base tables of the source.
+    pub all_tables: Vec<TableName>,
     /// Databases in scope.
     pub schemas: Vec<String>,
     /// Patterns and routes that match nothing, as text.
     pub unmatched: Vec<String>,
+    /// Patterns that match fewer names than they seem to be meant for.
+    pub misread: Vec<String>,
     /// Objects in scope that are not migrated: kind -> how many, and the first of them.
     pub not_migrated: BTreeMap<&'static str, (usize, String)>,
 }
@@ -51,8 +55,10 @@ impl Inventory {
         let (all_schemas, rows) = read_tables(connection).await.map_err(query_failed)?;
         let mut inventory = Inventory {
             tables: Vec::new(),
+            all_tables: Vec::new(),
             schemas: Vec::new(),
             unmatched: Vec::new(),
+            misread: Vec::new(),
             not_migrated: BTreeMap::new(),
         };
         let own = |schema: &str| schema == subtask.meta_schema || is_system_schema(schema);
@@ -89,6 +95,15 @@ impl Inventory {
         inventory
             .unmatched
             .extend(router.unmatched(&in_scope)?.into_iter().map(|text| format!("route {text}")));
+        let filter = EventFilter::new(&subtask.filters, subtask.case_sensitive)?;
+        inventory.unmatched.extend(filter.unmatched(&all_schemas, &in_scope)?);
+        inventory.misread = list.misread(&all_schemas, &names)?;
+        for text in router.misread(&all_schemas, &names)? {
+            if !inventory.misread.contains(&text) {
+                inventory.misread.push(text);
+            }
+        }
+        inventory.all_tables = names;
         inventory.read_other_objects(connection).await.map_err(query_failed)?;
         Ok(inventory)
     }
@@ -175,6 +190,48 @@ pub(super) fn names_that_clash(sources: &[Source<'_>]) -> Option<CodedError> {
         }
     }
     None
+}
+
+/// The least privileges that the accounts need, as statements.
+pub(super) fn grants(sources: &[Source<'_>], target_account: &str) -> Vec<String> {
+    let mut notes = Vec::new();
+    let mut schemas = BTreeSet::new();
+    for source in sources {
+        let mode = source.subtask.mode;
+        let mut global = Vec::new();
+        if mode.has_sync() || mode.has_full_copy() {
+            let monitor = source.info.is_mariadb() && source.info.version >= (10, 5, 2);
+            global.push(if monitor { "BINLOG MONITOR" } else { "REPLICATION CLIENT" });
+        }
+        if mode.has_sync() {
+            global.push("REPLICATION SLAVE");
+        }
+        if mode.has_full_copy() && !source.info.is_mariadb() {
+            global.push("RELOAD");
+        }
+        let mut statements = vec![format!("GRANT {} ON *.* TO {};", global.join(", "), source.account)];
+        for schema in &source.inventory.schemas {
+            statements.push(format!("GRANT SELECT ON {}.* TO {};", quote_ident(schema), source.account));
+        }
+        notes.push(format!(
+            "least privileges on source {}: {}",
+            source.config.source_id,
+            statements.join(" ")
+        ));
+        schemas.insert(source.subtask.meta_schema.clone());
+        schemas.extend(source.inventory.tables.iter().map(|t| t.to.schema.clone()));
+    }
+    let statements: Vec<String> = schemas
+        .iter()
+        .map(|schema| {
+            format!(
+                "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, DROP ON {}.* TO {target_account};",
+                quote_ident(schema)
+            )
+        })
+        .collect();
+    notes.push(format!("least privileges on the target: {}", statements.join(" ")));
+    notes
 }
 
 /// What is not migrated, one sentence for each kind and source.

@@ -150,14 +150,24 @@ async fn run_items(mut sources: Vec<Source<'_>>, mut target: Target, options: &C
         items.extend(item(tables::scope(&sources)).await);
         items.extend(item(tables::structure(&mut sources, &mut target)).await);
     }
+    items.extend(item(tables::expressions(&mut sources)).await);
     let mut notes = inventory::notes(&sources);
+    notes.extend(inventory::grants(&sources, &target.account));
     notes.extend(target::notes(&target));
     let tables = sources.iter().flat_map(|s| s.inventory.mappings(&s.config.source_id)).collect();
+    let unmatched = sources
+        .iter()
+        .flat_map(|s| {
+            s.inventory.unmatched.iter().map(|text| format!("source {}: {text}", s.config.source_id))
+        })
+        .collect();
     for source in sources {
         source.connection.close().await;
     }
     target.connection.close().await;
-    CheckReport::of(items, tables, notes, options)
+    let mut report = CheckReport::of(items, tables, notes, options);
+    report.unmatched = unmatched;
+    report
 }
 
 async fn source_items(source: &mut Source<'_>, start: position::Start, options: &CheckOptions) -> Vec<Item> {
@@ -191,6 +201,9 @@ async fn source_items(source: &mut Source<'_>, start: position::Start, options: 
         if source.info.log_bin {
             if wants(source, "replication_privilege") {
                 items.extend(item(privileges::replication(source)).await);
+            }
+            if source.subtask.online_ddl && wants(source, "online_ddl") {
+                items.extend(item(tables::online_ddl(source)).await);
             }
             if wants(source, "binlog_db") {
                 items.extend(item(source::binlog_db(source)).await);

@@ -148,6 +148,8 @@ pub struct CheckReport {
     pub summary: Summary,
     /// Every table in scope and where it goes.
     pub tables: Vec<TableMapping>,
+    /// Patterns and rules that match nothing.
+    pub unmatched: Vec<String>,
     /// What is not migrated and other things worth knowing, one sentence each.
     pub notes: Vec<String>,
 }
@@ -167,6 +169,7 @@ impl CheckReport {
             items: Vec::new(),
             summary: Summary { passed: true, ..Summary::default() },
             tables: Vec::new(),
+            unmatched: Vec::new(),
             notes: Vec::new(),
         }
     }
@@ -204,6 +207,7 @@ impl CheckReport {
             items,
             summary,
             tables,
+            unmatched: Vec::new(),
             notes,
         };
         if summary.failed + summary.warning == 0 {

@@ -1,5 +1,6 @@
 //! What the stream and the appliers share: the window of transactions, the budget, the first failure, the counters.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -87,9 +88,14 @@ pub struct Shared {
     pub large: Mutex<Option<LargeProgress>>,
     /// Everything before it is in the target for good, decisions of operators included.
     pub settled: Mutex<Option<BinlogPosition>>,
+    /// What somebody should look at, one sentence each; the newest of them.
+    pub warnings: Mutex<VecDeque<String>>,
     /// The unit's heartbeat.
     pub heartbeat: Heartbeat,
 }
+
+/// Warnings that are kept for the status.
+const WARNINGS_MAX: usize = 20;
 
 impl Shared {
     /// Nothing is in flight.
@@ -107,8 +113,20 @@ impl Shared {
             safe_mode: Mutex::new(None),
             large: Mutex::new(None),
             settled: Mutex::new(None),
+            warnings: Mutex::new(VecDeque::new()),
             heartbeat,
         }
+    }
+
+    /// Tells the operator something that does not stop the task.
+    pub fn warn(&self, warning: String) {
+        tracing::warn!(warning, "the task goes on, but somebody should look at this");
+        let mut warnings = self.warnings.lock();
+        warnings.retain(|known| *known != warning);
+        if warnings.len() >= WARNINGS_MAX {
+            warnings.pop_front();
+        }
+        warnings.push_back(warning);
     }
 
     /// Waits until there is room for so many bytes. `None` when the unit has failed meanwhile.

@@ -8,7 +8,8 @@ use dmnode_model::TableName;
 use dmnode_model::error::CodedError;
 use dmnode_mysql::{QueryEvent, RowsEvent};
 use dmnode_schema::{
-    FilteredStatement, NameRole, SqlMode, Statement, StatementFilter, strip_create_select_suffix,
+    FilteredStatement, NameRole, SqlMode, Statement, StatementFilter, StatementKind,
+    strip_create_select_suffix,
 };
 
 use super::ddl::lower_case;
@@ -27,6 +28,26 @@ impl Stream {
             self.shared.counters.filtered.fetch_add(1, Ordering::Relaxed);
         }
         Ok(left_out)
+    }
+
+    /// A table that comes up and nearly matches the patterns of the task is probably one that was meant.
+    pub(super) fn look_at_new_tables(&mut self, query: &QueryEvent) -> Result<(), CodedError> {
+        let Some(text) = query.sql_text() else { return Ok(()) };
+        let mode =
+            query.sql_mode.map(|bits| SqlMode::from_bits(bits, self.reader.flavor())).unwrap_or_default();
+        let mut statement = Statement::classify(&text, &query.schema, mode);
+        if self.scope.lower_case {
+            lower_case(&mut statement);
+        }
+        let created = matches!(statement.kind, StatementKind::CreateTable { temporary: false, .. });
+        for reference in &statement.tables {
+            let is_new =
+                reference.role == NameRole::RenameTo || (created && reference.role == NameRole::Target);
+            if is_new && let Some(warning) = self.scope.misses(&reference.name)? {
+                self.shared.warn(warning);
+            }
+        }
+        Ok(())
     }
 
     /// What the filters leave of a statement; `None` for nothing.

@@ -78,6 +78,7 @@ pub fn report(shared: Arc<Shared>, rules: Arc<Rules>) -> Arc<dyn Report> {
             io_total_bytes: counters.bytes.load(Ordering::Relaxed),
             conflicts: rules.conflicts.report(),
             safe_mode: shared.safe_mode.lock().clone(),
+            warnings: shared.warnings.lock().iter().cloned().collect(),
             large_transaction: shared.large.lock().as_ref().map(|large| LargeTransactionStatus {
                 location: large.location.clone(),
                 rows: large.rows,

@@ -73,4 +73,21 @@ impl Scope {
             .remedy("skip the event with `binlog skip`, or change the filter and resume-task")),
         }
     }
+
+    /// A sentence about a new table that is left out, or keeps its name, although the patterns nearly match it.
+    pub fn misses(&self, name: &TableName) -> Result<Option<String>, CodedError> {
+        if name.schema.eq_ignore_ascii_case(&self.meta_schema) {
+            return Ok(None);
+        }
+        if let Some(why) = self.list.unmatched_table(name)? {
+            return Ok(Some(format!("{name} was created at the source and is not migrated: {why}")));
+        }
+        if !self.list.table_in_scope(name)? {
+            return Ok(None);
+        }
+        let near = self.router.near_miss(name)?;
+        Ok(near.map(|route| {
+            format!("{name} was created at the source and keeps its name: it does not match the {route}")
+        }))
+    }
 }

@@ -20,6 +20,7 @@ use super::ddl_run::DdlLog;
 use super::decisions::Decisions;
 use super::reader::Reader;
 use super::safe_mode::SafeMode;
+use super::row_filter::RowFilters;
 use super::scheduler::{Place, Scheduler};
 use super::scope::Scope;
 use super::tables::{Known, Tables};
@@ -84,6 +85,7 @@ pub(super) struct Stream {
     pub queues: Vec<mpsc::UnboundedSender<Queued>>,
     pub scheduler: Scheduler,
     pub scope: Scope,
+    pub row_filters: RowFilters,
     pub tables: Tables,
     pub filter: Option<ChunkFilter>,
     pub assembler: Assembler,
@@ -286,6 +288,7 @@ impl Stream {
         }
         let known = self.tables.known(&self.scope, self.filter.as_ref(), &rows.table, &at).await?;
         let Some(known) = known else { return Ok(()) };
+        let row_filter = self.row_filters.of(&known.table).map_err(|error| error.at(&at))?;
         let end = BinlogPosition { file: event.file.to_string(), pos: event.end_pos };
         let copied = self.filter.as_ref().map(|filter| {
             let gtid = self.assembler.gtid();
@@ -312,6 +315,11 @@ impl Stream {
                 };
                 if torn && row.as_ref().is_some_and(|row| fires_action(&known.table, row)) {
                     return Err(RowError::Coded(torn_action(&known.table)));
+                }
+                if let (Some(filter), Some(row)) = (&row_filter, &row)
+                    && filter.leaves_out(row, event.header.timestamp)?
+                {
+                    return Ok(());
                 }
                 let row = match (&copied, row) {
                     (Some(copied), Some(row)) => without_copied(row, |row| copied(row, &known))?,

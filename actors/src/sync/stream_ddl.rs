@@ -42,6 +42,7 @@ impl Stream {
         }
         let start = start_of(event);
         let place = Place { at: in_dms_words(&start, &end, &id), short: describe(&id, &end) };
+        self.look_at_new_tables(query).map_err(|error| error.at(&place.at))?;
         let decided = self.decisions.take(&start);
         let filtered = match &decided {
             // What an operator says goes before what the filters say.

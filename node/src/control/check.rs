@@ -8,7 +8,7 @@ use dmnode_model::codes;
 use dmnode_model::config::{SourceConfig, SubtaskConfig, TaskConfig};
 use dmnode_model::error::CodedError;
 use dmnode_model::secret::SecretKey;
-use dmnode_model::status::PlainResponse;
+use dmnode_model::status::{CheckTaskResponse, CheckedTable};
 use dmnode_raft::State;
 
 use super::task::parse_start_time;
@@ -33,6 +33,10 @@ pub(super) struct Verdict {
     pub text: String,
     /// What is not migrated, and other things worth knowing.
     pub notes: Vec<String>,
+    /// Every table in scope and where it goes.
+    pub tables: Vec<CheckedTable>,
+    /// What matches nothing.
+    pub unmatched: Vec<String>,
 }
 
 /// Resolves a task against the stored sources.
@@ -55,9 +59,10 @@ pub(super) fn plan(state: &State, config: &TaskConfig, key: Option<&SecretKey>) 
 
 impl Control {
     /// `check-task`.
-    pub async fn check_task(&self, request: &CheckTaskRequest) -> CommandResult<PlainResponse> {
+    pub async fn check_task(&self, request: &CheckTaskRequest) -> CommandResult<CheckTaskResponse> {
         let (state, index) = self.raft.read().await?;
-        let refused = |msg: String| Reply::new(index, PlainResponse { result: false, msg });
+        let refused =
+            |msg: String| Reply::new(index, CheckTaskResponse { msg, ..CheckTaskResponse::default() });
         let start_time = match parse_start_time(&request.start_time) {
             Ok(start_time) => start_time,
             Err(msg) => return Ok(refused(msg)),
@@ -85,18 +90,39 @@ impl Control {
         for note in &verdict.notes {
             msg.push_str(&format!("\nnote: {note}"));
         }
-        Ok(Reply::new(index, PlainResponse { result: verdict.passed, msg }))
+        let (tables, unmatched) = (verdict.tables, verdict.unmatched);
+        Ok(Reply::new(index, CheckTaskResponse { result: verdict.passed, msg, tables, unmatched }))
     }
 }
 
 /// Checks all the sources of a task and its target.
 pub(super) async fn precheck(plan: &Plan, options: CheckOptions) -> Verdict {
     match tokio::time::timeout(CHECK_TIMEOUT, check_task(&plan.subtasks, &options)).await {
-        Ok(report) => Verdict { passed: report.passed, text: report.text, notes: report.notes },
+        Ok(report) => Verdict {
+            passed: report.passed,
+            text: report.text,
+            notes: report.notes,
+            tables: report
+                .tables
+                .into_iter()
+                .map(|table| CheckedTable {
+                    source: table.source.to_string(),
+                    from: table.from.quoted(),
+                    to: table.to.quoted(),
+                })
+                .collect(),
+            unmatched: report.unmatched,
+        },
         Err(_) => {
             let err = CodedError::new(codes::DB_QUERY_FAILED, "the check did not end in time")
                 .remedy("check whether the servers answer in time");
-            Verdict { passed: false, text: err.to_string(), notes: Vec::new() }
+            Verdict {
+                passed: false,
+                text: err.to_string(),
+                notes: Vec::new(),
+                tables: Vec::new(),
+                unmatched: Vec::new(),
+            }
         }
     }
 }

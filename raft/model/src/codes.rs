@@ -164,6 +164,7 @@ codes! {
     20038 CONFIG_GLOBAL_CONFIGS_UNUSED "ConfigGlobalConfigsUnused" "config" Internal High WaitForOperator "use the named entries in `mysql-instances`, or remove them";
     20039 CONFIG_EXPR_FILTER_MANY_EXPR "ConfigExprFilterManyExpr" "config" Internal High WaitForOperator "write one filter for each kind of change";
     20040 CONFIG_EXPR_FILTER_NOT_FOUND "ConfigExprFilterNotFound" "config" Internal High WaitForOperator "check `expression-filters`";
+    20041 CONFIG_EXPR_FILTER_WRONG_GRAMMAR "ConfigExprFilterWrongGrammar" "config" Internal High WaitForOperator "check `expression-filter`";
     20042 CONFIG_EXPR_FILTER_EMPTY_NAME "ConfigExprFilterEmptyName" "config" Internal High WaitForOperator "check `expression-filter`";
     20043 CONFIG_CHECKER_MAX_TOO_SMALL "ConfigCheckerMaxTooSmall" "config" Internal High WaitForOperator "`checker.backoff-max` is at least 1s";
     20044 CONFIG_GEN_BA_LIST "ConfigGenBAList" "config" Internal High WaitForOperator "check `block-allow-list`";
@@ -255,6 +256,8 @@ codes! {
     60214 START_LOCATION "StartLocation" "sync-unit" Internal High WaitForOperator "give `meta` in task.yaml";
     60215 DDL_DURING_COPY "DdlDuringCopy" "sync-unit" Upstream High WaitForOperator "copy the table again: stop-task, then start-task --remove-meta";
     60216 ROW_REFUSED "RowRefused" "sync-unit" Downstream High WaitForOperator "compare with `diff`, correct the target, then resume-task";
+    60601 EXPRESSION_UNDECIDED "ExpressionUndecided" "sync-unit" Internal High WaitForOperator "write the expression so that it is certain for every row (docs/rules.md), stop the task and start it with the changed file";
+    60602 CHECK_ONLINE_DDL "CheckOnlineDDL" "task-check" Upstream High WaitForOperator "wait until the schema change has ended, or drop what a broken one has left";
     60301 UNIT_PANICKED "UnitPanicked" "unit" Internal High Retry "this is a defect of dmnode; please report it with the log. The unit is started again by itself";
     60302 UNIT_HUNG "UnitHung" "unit" Internal High Retry "the unit is started again by itself; when it recurs, look whether the source or the target is stuck";
     60303 FAILPOINT "Failpoint" "unit" Internal Low Retry "only tests make this error";

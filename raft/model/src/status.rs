@@ -306,6 +306,34 @@ message! {
 }
 
 message! {
+    /// Answer of check-task.
+    CheckTaskResponse {
+        /// Whether nothing forbids starting.
+        result: bool,
+        /// DM's text.
+        msg: String,
+        /// Every table in scope and where it goes (ours).
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        tables: Vec<CheckedTable>,
+        /// Patterns and rules that match nothing (ours).
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        unmatched: Vec<String>,
+    }
+}
+
+message! {
+    /// A table of a checked task.
+    CheckedTable {
+        /// Source.
+        source: String,
+        /// Its name there, quoted.
+        from: String,
+        /// Its name in the target, quoted.
+        to: String,
+    }
+}
+
+message! {
     /// Answer of config and get-config.
     GetConfigResponse {
         /// Whether it went well.
@@ -603,6 +631,9 @@ pub struct SyncStatus {
     /// Changes that did not meet in the target what they met at the source, since the task began (ours).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<ConflictCount>,
+    /// What somebody should look at, although the task goes on; the newest last (ours).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Safe mode, while it is on: why and until when (ours).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub safe_mode: Option<SafeModeStatus>,
@@ -669,6 +700,7 @@ impl Default for SyncStatus {
             io_total_bytes: 0,
             dump_io_total_bytes: 0,
             conflicts: Vec::new(),
+            warnings: Vec::new(),
             safe_mode: None,
             large_transaction: None,
         }

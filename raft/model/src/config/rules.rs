@@ -1,5 +1,7 @@
 //! Which tables and events a task takes, and where they go.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::fields::{Fields, did_you_mean};
@@ -343,4 +345,26 @@ pub(super) fn reject_bad_expression_filter(filter: &ExpressionFilter) -> Result<
         ));
     }
     Ok(())
+}
+
+/// A row that was left out when it was inserted is not there when it is updated or deleted.
+pub(super) fn expression_traps<'f>(
+    filters: impl Iterator<Item = &'f ExpressionFilter>,
+    warnings: &mut Warnings,
+) {
+    let mut tables: BTreeMap<(&str, &str), [bool; 3]> = BTreeMap::new();
+    for filter in filters {
+        let kinds = tables.entry((&filter.schema, &filter.table)).or_default();
+        kinds[0] |= !filter.insert_value_expr.is_empty();
+        kinds[1] |= !filter.update_old_value_expr.is_empty() || !filter.update_new_value_expr.is_empty();
+        kinds[2] |= !filter.delete_value_expr.is_empty();
+    }
+    for ((schema, table), [insert, update, delete]) in tables {
+        if insert && !(update && delete) {
+            warnings.say(format!(
+                "expression-filter leaves out inserted rows of {schema}.{table}, but not their updates and deletes: \
+                 these will find no row in the target"
+            ));
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::fields::{Fields, did_you_mean};
 use super::rules::{
-    filter_traps, read_block_allow_list, read_expression_filter, read_filter, read_route,
+    expression_traps, filter_traps, read_block_allow_list, read_expression_filter, read_filter, read_route,
     reject_bad_expression_filter, reject_bad_filter, reject_bad_route,
 };
 use super::source::SOURCE_ID_CHARS_MAX;
@@ -288,8 +288,8 @@ pub(super) fn read(
     }
     for filter in expressions.values() {
         reject_bad_expression_filter(filter)?;
-        warnings.later(&format!("expression-filter.{}", filter.name), "every row passes");
     }
+    expression_traps(expressions.values(), warnings);
     if clean_dump_file_given {
         warnings.never("clean-dump-file", "there are no dump files");
     }

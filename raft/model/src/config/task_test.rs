@@ -165,7 +165,6 @@ validators:
         "experimental.async",
         "target-database.max-allowed-packet",
         "routes.r",
-        "expression-filter.e",
         "mydumpers.d.where",
         "loaders.l.dir",
         "loaders.l.analyze",
