@@ -163,7 +163,6 @@ const CHOSEN: &[&str] = &[
     "CASE i WHEN NULL THEN 1 END",
     "GREATEST(i, 3, p)",
     "LEAST(i, u)",
-    "GREATEST(s, b)",
     "ABS(i)",
     "ABS(p)",
     "CEIL(p)",
@@ -268,21 +267,29 @@ const CHOSEN: &[&str] = &[
     "-9223372036854775808",
 ];
 
-/// The server's answer: the value as text, whether it is true, whether it is NULL.
-async fn ask(server: &Server, text: &str) -> Option<Vec<(Option<String>, Option<bool>)>> {
+/// The value as text, and whether it is true, or NULL.
+type Answer = (Option<String>, Option<bool>);
+
+/// The server's answer for every row; None where it answers with an error.
+async fn ask(server: &Server, text: &str) -> Vec<Option<Answer>> {
     let mut conn = server.connect().await;
-    let sql =
-        format!("SELECT CAST(({text}) AS CHAR), ({text}) IS TRUE, ({text}) IS NULL FROM app.t ORDER BY id");
-    let rows = conn.query(&sql).await.ok()?;
+    let select = format!("SELECT CAST(({text}) AS CHAR), ({text}) IS TRUE, ({text}) IS NULL FROM app.t");
+    let answer = |row: &dmnode_mysql::TextRow| {
+        let null = row.u64(2) == Some(1);
+        (row.string(0), (!null).then(|| row.u64(1) == Some(1)))
+    };
+    let mut answers = Vec::new();
+    match conn.query(format!("{select} ORDER BY id")).await {
+        Ok(rows) => answers.extend(rows.iter().map(|row| Some(answer(row)))),
+        Err(_) => {
+            for id in 1..=6 {
+                let row = conn.query(format!("{select} WHERE id = {id}")).await;
+                answers.push(row.ok().map(|rows| answer(&rows[0])));
+            }
+        }
+    }
     conn.close().await;
-    Some(
-        rows.iter()
-            .map(|row| {
-                let null = row.u64(2) == Some(1);
-                (row.string(0), (!null).then(|| row.u64(1) == Some(1)))
-            })
-            .collect(),
-    )
+    answers
 }
 
 /// Compares; how many rows were decided here.
@@ -290,11 +297,12 @@ fn compare(
     text: &str,
     expression: &Expression,
     rows: &[Vec<Option<String>>],
-    answers: &[(Option<String>, Option<bool>)],
+    answers: &[Option<Answer>],
     kind: Server_,
 ) -> usize {
     let mut decided = 0;
-    for (row, (value, truth)) in rows.iter().zip(answers) {
+    for (row, answer) in rows.iter().zip(answers) {
+        let Some((value, truth)) = answer else { continue };
         let get = |at: usize| datum(at, row[at].as_deref());
         let Ok(own) = expression.evaluate(&get, None) else { continue };
         let Ok(own_truth) = own.truth() else { continue };
@@ -417,7 +425,7 @@ async fn answers_of(kind: Server_) {
     for text in CHOSEN {
         let expression =
             Expression::compile(text, &columns).unwrap_or_else(|fault| panic!("{text}: {fault}"));
-        let answers = ask(&server, text).await.unwrap_or_else(|| panic!("{kind:?} refuses {text}"));
+        let answers = ask(&server, text).await;
         let outcome = std::panic::catch_unwind(|| compare(text, &expression, &rows, &answers, kind));
         match outcome {
             Ok(0) => wrong.push(format!("{text}: decided for no row")),
@@ -435,8 +443,8 @@ async fn answers_of(kind: Server_) {
         let text = writer.condition(round % 4);
         // What is refused here is not asked there; nor is what the server itself answers with an error.
         let Ok(expression) = Expression::compile(&text, &columns) else { continue };
-        let Some(answers) = ask(&server, &text).await else { continue };
-        asked += answers.len();
+        let answers = ask(&server, &text).await;
+        asked += answers.iter().flatten().count();
         decided += compare(&text, &expression, &rows, &answers, kind);
     }
     assert!(decided > 1500 && decided * 10 > asked * 8, "{decided} of {asked} rows were decided");

@@ -191,7 +191,7 @@ async fn expression_filters(from: Kind, to: Kind) {
         \x20 ins2: {schema: app, table: t, insert-value-expr: 'id = 5'}\n\
         \x20 upd: {schema: app, table: t, update-old-value-expr: 'v > 10', update-new-value-expr: 'v > 20'}\n\
         \x20 del: {schema: app, table: t, delete-value-expr: 'name IS NULL'}\n\
-        \x20 kinds: {schema: app, table: k, insert-value-expr: \"e = 'b' OR FIND_IN_SET('y', st) OR l = 'caf\u{e9}' OR ts > '2024-06-01 01:00:00' OR bi & 2 OR bn = x'00ff'\"}\n"
+        \x20 kinds: {schema: app, table: k, insert-value-expr: \"e = 'b' OR FIND_IN_SET('y', st) OR l COLLATE latin1_bin = 'caf\u{e9}' OR ts > '2024-06-01 01:00:00' OR bi & 2 OR bn = x'00ff'\"}\n"
         .into();
     rig.source
         .execute(&[

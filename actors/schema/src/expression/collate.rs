@@ -44,6 +44,11 @@ impl Collation {
         Collation { level: 5, ..Self::literal() }
     }
 
+    /// Of a result that may come from texts of several collations.
+    pub(super) fn mixed() -> Collation {
+        Collation { rule: Rule::Unknown, pad: false, level: 2 }
+    }
+
     /// Of `COLLATE`.
     pub fn explicit(name: &str) -> Collation {
         Collation { level: 0, ..Self::named(name) }
@@ -68,6 +73,7 @@ impl Collation {
                 "0900_ai_ci" | "unicode_ci" | "unicode_520_ci" | "unicode_nopad_ci" | "unicode_520_nopad_ci"
             )
             || name.ends_with("uca1400_ai_ci")
+            || name.ends_with("uca1400_nopad_ai_ci")
         {
             Rule::Unicode
         } else {

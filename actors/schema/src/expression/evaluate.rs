@@ -69,13 +69,14 @@ impl Environment<'_> {
                 Datum::bool(Some(like::regexp(&text, &pattern, left.merge(right)?)?))
             }
             Node::Case(branches, otherwise, kind) => {
+                let mixed = is_mixed(branches.iter().map(|(_, result)| result).chain(otherwise.as_deref()));
                 for (condition, result) in branches {
                     if self.truth(condition)? == Some(true) {
-                        return self.evaluate(result)?.unified(*kind);
+                        return self.evaluate(result)?.unified(*kind).map(|value| blurred(value, mixed));
                     }
                 }
                 match otherwise {
-                    Some(node) => self.evaluate(node)?.unified(*kind)?,
+                    Some(node) => blurred(self.evaluate(node)?.unified(*kind)?, mixed),
                     None => Datum::Null,
                 }
             }
@@ -168,6 +169,10 @@ impl Environment<'_> {
                 .and_then(|n| if n.abs() > 200_000 { None } else { date.plus(n, 0, with_time) }),
             Unit::Micros(micros) => date.plus(0, amount * i128::from(micros), with_time),
         };
+        // MySQL answers with a date of the year 0, MariaDB with NULL.
+        if moved.is_some_and(|moved| moved.year == 0) {
+            return Err(Fault::undecided("a date becomes one of the year 0"));
+        }
         Ok(moved.map_or(Datum::Null, Datum::Temporal))
     }
 
@@ -390,4 +395,23 @@ fn or(a: Option<bool>, b: Option<bool>) -> Option<bool> {
 /// Collation of a text that is made of several.
 pub(super) fn joined(a: Collation, b: Collation) -> Result<Collation, Fault> {
     a.merge(b)
+}
+
+/// The collation of a result depends on all that might have been the result.
+pub(super) fn is_mixed<'n>(results: impl Iterator<Item = &'n Node>) -> bool {
+    let (mut count, mut literal) = (0, true);
+    for result in results.filter(|node| node.kind() != Kind::Null) {
+        count += 1;
+        literal = literal && matches!(result, Node::Literal(_));
+    }
+    count > 1 && !literal
+}
+
+/// A text of which it is not known how it compares.
+pub(super) fn blurred(value: Datum, mixed: bool) -> Datum {
+    match value {
+        Datum::Text(text, _) if mixed => Datum::Text(text, Collation::mixed()),
+        Datum::Member(number, text, _) if mixed => Datum::Member(number, text, Collation::mixed()),
+        value => value,
+    }
 }

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use super::collate::Collation;
 use super::datum::{Datum, Number, overflow};
 use super::decimal::Decimal;
-use super::evaluate::{Environment, as_date_time, compare, joined};
+use super::evaluate::{Environment, as_date_time, blurred, compare, is_mixed, joined};
 use super::parse::{Comparison, Node, as_text, common_kind};
 use super::temporal::{Temporal, TemporalKind, days_in_month};
 use super::{Fault, Kind};
@@ -184,8 +184,7 @@ fn check(function: Function, arguments: Vec<Node>) -> Result<Node, Fault> {
         F::IsNull => Kind::Int,
         F::Greatest | F::Least => match common_kind(kinds())? {
             kind @ (Kind::Int | Kind::Decimal(_) | Kind::Double | Kind::Null) => kind,
-            Kind::Text if kinds().all(|kind| kind == Kind::Text) => Kind::Text,
-            _ => return Err(Fault::undecided("GREATEST and LEAST take numbers, or texts")),
+            _ => return Err(Fault::undecided("GREATEST and LEAST take numbers")),
         },
         F::Abs | F::Ceil | F::Floor | F::Round | F::Truncate | F::Sign => {
             let kind = kinds().next().unwrap_or(Kind::Null);
@@ -320,13 +319,14 @@ pub(super) fn call(
     match function {
         F::If => {
             let at = if environment.truth(&nodes[0])? == Some(true) { 1 } else { 2 };
-            return evaluate(at)?.unified(kind);
+            let mixed = is_mixed(nodes.iter().skip(1));
+            return evaluate(at)?.unified(kind).map(|value| blurred(value, mixed));
         }
         F::IfNull | F::Coalesce => {
             for at in 0..nodes.len() {
                 let value = evaluate(at)?;
                 if !value.is_null() {
-                    return value.unified(kind);
+                    return value.unified(kind).map(|value| blurred(value, is_mixed(nodes.iter())));
                 }
             }
             return Ok(Datum::Null);
@@ -542,6 +542,17 @@ fn textual(function: Function, values: &[Datum]) -> Result<Datum, Fault> {
     } else {
         text(0)?
     };
+    // The server compares the result as all the texts that it is made of.
+    let others: &[usize] = match function {
+        F::Replace => &[1, 2],
+        F::LPad | F::RPad => &[2],
+        F::Trim | F::LTrim | F::RTrim | F::SubstringIndex => &[1],
+        _ => &[],
+    };
+    let mut collation = collation;
+    for at in others.iter().filter(|at| **at < values.len()) {
+        collation = joined(collation, text(*at)?.1)?;
+    }
     let made = |text: String| Datum::Text(text, collation);
     Ok(match function {
         F::Concat | F::ConcatWs => {
