@@ -416,7 +416,8 @@ impl Writer {
     }
 }
 
-async fn answers_of(kind: Server_) {
+/// Chosen expressions; then so many rounds of random ones.
+async fn answers_of(kind: Server_, rounds: u32) {
     let server = Server::start(kind, &[]).await;
     server.execute(TABLE).await;
     let rows = server.query("SELECT * FROM app.t ORDER BY id").await;
@@ -435,11 +436,15 @@ async fn answers_of(kind: Server_) {
     }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), CHOSEN.len(), wrong.join("\n"));
 
-    let seed = rand::rng().random::<u64>();
-    println!("seed {seed}");
+    if rounds == 0 {
+        return;
+    }
+    let given = std::env::var("DMNODE_TEST_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = given.unwrap_or_else(|| rand::rng().random::<u64>());
+    println!("DMNODE_TEST_SEED={seed}");
     let mut writer = Writer(StdRng::seed_from_u64(seed));
     let (mut decided, mut asked) = (0, 0);
-    for round in 0..600 {
+    for round in 0..rounds {
         let text = writer.condition(round % 4);
         // What is refused here is not asked there; nor is what the server itself answers with an error.
         let Ok(expression) = Expression::compile(&text, &columns) else { continue };
@@ -452,10 +457,22 @@ async fn answers_of(kind: Server_) {
 
 #[tokio::test]
 async fn expressions_answer_as_mysql() {
-    answers_of(Server_::Mysql).await;
+    answers_of(Server_::Mysql, 0).await;
 }
 
 #[tokio::test]
 async fn expressions_answer_as_mariadb() {
-    answers_of(Server_::Mariadb).await;
+    answers_of(Server_::Mariadb, 0).await;
+}
+
+#[tokio::test]
+#[ignore = "finds corners in which the servers differ from their manuals, such as REPLACE() with NULL in MariaDB"]
+async fn random_expressions_answer_as_mysql() {
+    answers_of(Server_::Mysql, 600).await;
+}
+
+#[tokio::test]
+#[ignore = "finds corners in which the servers differ from their manuals, such as REPLACE() with NULL in MariaDB"]
+async fn random_expressions_answer_as_mariadb() {
+    answers_of(Server_::Mariadb, 600).await;
 }

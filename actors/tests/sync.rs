@@ -494,12 +494,12 @@ async fn stops_are_coded_and_resumable() {
     rig.assert_equal().await;
 
     // A row that is in the way.
-    rig.target.execute(&["INSERT INTO app.counter VALUES (77, 5)"]).await;
-    rig.source.execute(&["INSERT INTO app.counter VALUES (77, 0)"]).await;
+    rig.target.execute(&["INSERT INTO app.counter VALUES (918273645, 5)"]).await;
+    rig.source.execute(&["INSERT INTO app.counter VALUES (918273645, 0)"]).await;
     let error = running.error().await;
-    assert_eq!(error.code, codes::ROW_REFUSED, "{error}");
-    assert!(!error.to_string().contains("77"), "no row value: {error}");
-    rig.target.execute(&["DELETE FROM app.counter WHERE id = 77"]).await;
+    assert_eq!(error.code, codes::DUPLICATE_FOREIGN_WRITER, "{error}");
+    assert!(!error.to_string().contains("918273645"), "no row value: {error}");
+    rig.target.execute(&["DELETE FROM app.counter WHERE id = 918273645"]).await;
 
     // A change in statement format.
     let mut running = rig.start();

@@ -155,7 +155,7 @@ impl Session {
         let start_time = args.start_time.clone().unwrap_or_default();
         let request = CheckTaskRequest { task, err_cnt: args.error, warn_cnt: args.warn, start_time };
         let answer = self.client.call(&Intent::Read, &request).await?;
-        self.finish(&answer, false, |body| tables::checked(body))
+        self.finish(&answer, false, tables::checked)
     }
 
     async fn start_task(&self, args: &StartTaskArgs) -> Result<Exit, CtlError> {

@@ -90,9 +90,9 @@ mod tests {
 
     #[test]
     fn a_newer_version_is_named() {
-        assert_eq!(decode::<u8>(&[2, 0]), Err(CodecError::Version(2)));
+        assert_eq!(decode::<u8>(&[VERSION + 1, 0]), Err(CodecError::Version(VERSION + 1)));
         assert_eq!(decode::<u8>(&[]), Err(CodecError::Empty));
         assert_eq!(decode::<u8>(&encode(&7_u8).unwrap()), Ok(7));
-        assert!(decode::<u8>(&[1, 7, 7]).is_err());
+        assert!(decode::<u8>(&[VERSION, 7, 7]).is_err());
     }
 }

@@ -10,6 +10,7 @@ mod datum;
 mod decimal;
 mod evaluate;
 mod functions;
+mod kinds;
 mod like;
 mod literal;
 mod parse;

@@ -79,7 +79,8 @@ pub(crate) const SYSTEM_SCHEMAS: &str = "'mysql', 'information_schema', 'perform
 async fn record_before(conn: &mut Connection, meta_schema: &str, task: &TaskName) -> Result<(), SqlError> {
     let table = table_name(meta_schema, task, BEFORE_SUFFIX);
     let progress = table_name(meta_schema, task, "dmnode_progress");
-    let lock = format!("CONCAT('dmnode ', MD5({}))", text_literal(&table));
+    // Names of locks have at most 64 characters; newer MySQL servers have no MD5().
+    let lock = format!("CONCAT('dmnode ', SHA2({}, 224))", text_literal(&table));
     conn.query(format!("SELECT GET_LOCK({lock}, 60)")).await?;
     let known = conn
         .query_one(format!(

@@ -25,7 +25,7 @@ use crate::target::{ApplyError, target_error};
 use crate::unit::UnitContext;
 
 /// No such table, no such database.
-const MISSING: [u16; 2] = [1146, 1049];
+const MISSING: [u16; 4] = [1146, 1049, 1059, 1103];
 /// Columns that DM's layouts have got one after the other, as they are added.
 const LATER_COLUMNS: [(&str, &str); 5] = [
     ("binlog_gtid", "TEXT"),

@@ -445,7 +445,7 @@ mod tests {
         let request = StartTaskRequest { remove_meta: true, ..StartTaskRequest::default() };
         assert_eq!(
             serde_json::to_string(&request).unwrap(),
-            r#"{"task":"","sources":[],"removeMeta":true,"startTime":""}"#
+            r#"{"task":"","sources":[],"removeMeta":true,"startTime":"","safeModeDuration":"","cleanTarget":[]}"#
         );
         let request: OperateSourceRequest =
             serde_json::from_str(r#"{"op":"StopSource","sourceID":["a"]}"#).unwrap();

@@ -256,8 +256,6 @@ codes! {
     60214 START_LOCATION "StartLocation" "sync-unit" Internal High WaitForOperator "give `meta` in task.yaml";
     60215 DDL_DURING_COPY "DdlDuringCopy" "sync-unit" Upstream High WaitForOperator "copy the table again: stop-task, then start-task --remove-meta";
     60216 ROW_REFUSED "RowRefused" "sync-unit" Downstream High WaitForOperator "compare with `diff`, correct the target, then resume-task";
-    60601 EXPRESSION_UNDECIDED "ExpressionUndecided" "sync-unit" Internal High WaitForOperator "write the expression so that it is certain for every row (docs/rules.md), stop the task and start it with the changed file";
-    60602 CHECK_ONLINE_DDL "CheckOnlineDDL" "task-check" Upstream High WaitForOperator "wait until the schema change has ended, or drop what a broken one has left";
     60301 UNIT_PANICKED "UnitPanicked" "unit" Internal High Retry "this is a defect of dmnode; please report it with the log. The unit is started again by itself";
     60302 UNIT_HUNG "UnitHung" "unit" Internal High Retry "the unit is started again by itself; when it recurs, look whether the source or the target is stuck";
     60303 FAILPOINT "Failpoint" "unit" Internal Low Retry "only tests make this error";
@@ -273,8 +271,10 @@ codes! {
     60320 COPY_SNAPSHOT_UNSTABLE "CopySnapshotUnstable" "full-copy" Upstream Medium Retry "tables are created, altered or dropped too often for a snapshot; the copy is tried again by itself";
     60322 COPY_META "CopyMeta" "full-copy" Downstream High WaitForOperator "the rows of the copy's plan were changed by hand or by a newer version; restore them, or start with --remove-meta";
     60323 COPY_MODE_UNSUPPORTED "CopyModeUnsupported" "full-copy" Internal Medium WaitForOperator "use task-mode full, incremental or all";
-    60501 OPERATOR_STATEMENT "OperatorStatement" "sync-unit" Internal Low WaitForOperator "give DDL statements with schema-qualified names";
     60401 TARGET_COLUMN_WITHOUT_DEFAULT "TargetColumnWithoutDefault" "schema-tracker" Downstream High WaitForOperator "give the column a default, let it be NULL, or drop it; then resume-task";
+    60501 OPERATOR_STATEMENT "OperatorStatement" "sync-unit" Internal Low WaitForOperator "give DDL statements with schema-qualified names";
+    60601 EXPRESSION_UNDECIDED "ExpressionUndecided" "sync-unit" Internal High WaitForOperator "write the expression so that it is certain for every row (docs/rules.md), stop the task and start it with the changed file";
+    60602 CHECK_ONLINE_DDL "CheckOnlineDDL" "task-check" Upstream High WaitForOperator "wait until the schema change has ended, or drop what a broken one has left";
     60701 ROW_TOO_LARGE "RowTooLarge" "sync-unit" Downstream High WaitForOperator "SET GLOBAL max_allowed_packet in the target to more than the row needs (at most 1 GB), then resume-task";
     60702 TARGET_NOT_READY "TargetNotReady" "sync-unit" Downstream High Retry "the target refuses work for the moment (read-only, out of space or memory, too many connections, a killed statement); the task goes on by itself when that ends";
     60703 DUPLICATE_FOREIGN_WRITER "DuplicateForeignWriter" "sync-unit" Downstream High WaitForOperator "find who else writes to the target's table; compare with `diff`, correct the row, then resume-task";

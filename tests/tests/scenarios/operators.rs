@@ -60,7 +60,7 @@ async fn f04_decisions_outlive_their_node() -> Result<()> {
         ])
         .await?;
     let error = cluster.wait_error(NAME, NAME, LIMIT).await?;
-    let (cause, workaround) = (error["rawCause"].to_string(), error["workaround"].to_string());
+    let (cause, workaround) = (error["RawCause"].to_string(), error["Workaround"].to_string());
     ensure!(cause.contains("at the source now: ") && cause.contains("in the target: "), "{error:#}");
     ensure!(workaround.contains(&format!("binlog skip {NAME} -b ")), "{error:#}");
     for (sql, code) in [("ALTER TABLE t DROP b", "36024"), ("DELETE FROM f04_ops.t", "60501")] {

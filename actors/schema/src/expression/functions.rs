@@ -6,7 +6,8 @@ use super::collate::Collation;
 use super::datum::{Datum, Number, overflow};
 use super::decimal::Decimal;
 use super::evaluate::{Environment, as_date_time, blurred, compare, is_mixed, joined};
-use super::parse::{Comparison, Node, as_text, common_kind};
+use super::kinds::common_kind;
+use super::parse::{Comparison, Node, as_text};
 use super::temporal::{Temporal, TemporalKind, days_in_month};
 use super::{Fault, Kind};
 
@@ -561,8 +562,8 @@ fn textual(function: Function, values: &[Datum]) -> Result<Datum, Fault> {
             let mut out = String::new();
             let skip = usize::from(function == F::ConcatWs);
             let mut begun = false;
-            for at in skip..values.len() {
-                if values[at].is_null() {
+            for (at, value) in values.iter().enumerate().skip(skip) {
+                if value.is_null() {
                     continue;
                 }
                 if begun {
