@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
+#[path = "sync/corpus.rs"]
+mod corpus;
 #[path = "sync/decisions.rs"]
 mod decisions;
 #[path = "support/proxy.rs"]

@@ -5,7 +5,7 @@ use dmnode_model::{BinlogPosition, StreamDecision, StreamOp};
 use super::*;
 
 /// Start of the event that the error is about.
-fn start_of(error: &CodedError) -> BinlogPosition {
+pub fn start_of(error: &CodedError) -> BinlogPosition {
     let location = error.location.as_deref().unwrap();
     let rest = location.split_once("startLocation: [position: ").unwrap_or_else(|| panic!("{error}")).1;
     rest.split_once(", gtid-set").unwrap().0.parse().unwrap()
