@@ -1,3 +1,5 @@
+//! The answers in DM's words.
+
 use super::*;
 
 fn compact(text: &str) -> String {
