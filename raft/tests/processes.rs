@@ -19,7 +19,6 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 const NODE: &str = "DMNODE_TEST_NODE";
 const CLUSTER: &str = "DMNODE_TEST_CLUSTER";
 const DIR: &str = "DMNODE_TEST_DIR";
-const REQUEST_LIMIT: Duration = Duration::from_secs(20);
 const ROUNDS: usize = 9;
 
 struct Node {
@@ -131,8 +130,7 @@ fn acknowledged_commands_survive_kills_of_real_processes() {
         nodes[victim].wait_for("ready");
     }
     println!("slowest command after a kill: {slowest:?}");
-    // Not a measurement: a busy machine may delay an election, but a request is answered within its own limit.
-    assert!(slowest < REQUEST_LIMIT, "{slowest:?}");
+    assert!(slowest < Duration::from_secs(10), "{slowest:?}");
     for node in &mut nodes {
         let list = node.ask("list");
         let there: BTreeSet<&str> = list.split(' ').skip(1).collect();
@@ -155,7 +153,7 @@ fn child() {
         .collect();
     let mut config = RaftConfig::single(&name, &initial[&name], dir);
     config.initial_cluster = initial;
-    config.request_timeout = REQUEST_LIMIT;
+    config.request_timeout = Duration::from_secs(20);
     tokio::runtime::Runtime::new().unwrap().block_on(serve(config));
 }
 
