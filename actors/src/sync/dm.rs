@@ -24,7 +24,7 @@ use crate::progress::{ProgressStore, ProgressUpdate, TargetSpec, Watermark, tabl
 use crate::target::{ApplyError, target_error};
 use crate::unit::UnitContext;
 
-/// No such table, no such database.
+/// No such table, no such database, or a name so long that no table can have it.
 const MISSING: [u16; 4] = [1146, 1049, 1059, 1103];
 /// Columns that DM's layouts have got one after the other, as they are added.
 const LATER_COLUMNS: [(&str, &str); 5] = [
