@@ -740,6 +740,18 @@ async fn ddl_means_the_same(from: Kind, to: Kind) {
             format!("INSERT INTO app.stamps{explicit} (id) VALUES (1)"),
         ]);
     }
+    // The server writes the definition of what was selected in UTF-8, whatever it names beside it.
+    names.extend(
+        [
+            "SET NAMES utf8mb4",
+            "CREATE TABLE app.words (id INT PRIMARY KEY, w VARCHAR(9) NOT NULL DEFAULT 'ü' COMMENT 'ö') CHARSET utf8mb4",
+            "INSERT INTO app.words VALUES (1, 'é')",
+            "SET NAMES latin1",
+            "CREATE TABLE app.chosen (PRIMARY KEY (id)) SELECT id, w FROM app.words",
+            "SET NAMES utf8mb4",
+        ]
+        .map(str::to_owned),
+    );
     if from == Kind::Mariadb {
         names.extend(
             [
@@ -761,6 +773,9 @@ async fn ddl_means_the_same(from: Kind, to: Kind) {
                    REPLACE(REPLACE(LOWER(extra), 'default_generated ', ''), '()', '')) \
                    FROM information_schema.columns WHERE table_schema = 'app' AND table_name LIKE 'stamps%' ORDER BY 1";
     assert_eq!(rig.target.query(columns).await, rig.source.query(columns).await);
+    let texts = "SELECT HEX(TRIM(BOTH '\\'' FROM column_default)), HEX(column_comment) FROM information_schema.columns \
+                 WHERE table_schema = 'app' AND table_name = 'chosen' ORDER BY ordinal_position";
+    assert_eq!(rig.target.query(texts).await, rig.source.query(texts).await);
     running.stop().await;
 }
 

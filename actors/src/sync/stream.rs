@@ -1,5 +1,6 @@
 //! The stream: events in, transactions out to the appliers, barriers for what cannot be done in parallel.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -201,7 +202,8 @@ impl Stream {
                 if !inside {
                     self.begin()?;
                 }
-                self.statement(event, query, inside, end).await?;
+                let query = if inside { query.inside_transaction() } else { Cow::Borrowed(query) };
+                self.statement(event, &query, inside, end).await?;
             }
             Step::Savepoint(name) => {
                 self.open.held.savepoint(&name);

@@ -15,6 +15,8 @@ use super::{Flavor, Shared, ddl, dml};
 
 /// How long the server may be away.
 const AWAY_MAX: Duration = Duration::from_secs(120);
+/// Refusals outside of a single statement that a writer survives; more of them mean that it does not work at all.
+const UNEXPECTED_MAX: u32 = 200;
 /// Things done with the same session settings.
 const SETTINGS_FOR: u32 = 20;
 
@@ -33,13 +35,14 @@ pub struct Writer {
     rng: StdRng,
     shared: Arc<Shared>,
     settings_left: u32,
+    unexpected: u32,
 }
 
 impl Writer {
     /// The writer of that number.
     pub fn new(number: u32, shared: Arc<Shared>) -> Self {
         let seed = shared.options.seed.wrapping_mul(1_000_003).wrapping_add(u64::from(number) + 1);
-        Self { number, rng: StdRng::seed_from_u64(seed), shared, settings_left: 0 }
+        Self { number, rng: StdRng::seed_from_u64(seed), shared, settings_left: 0, unexpected: 0 }
     }
 
     /// Writes until the time is over; connects again whenever the server went away.
@@ -54,6 +57,16 @@ impl Writer {
                     connection = self.connect().await?;
                     self.forget_prepared(&mut connection).await;
                     // Whatever fails here fails in the next turn as well.
+                    let _ = self.reload(&mut connection).await;
+                }
+                // Random statements meet random refusals, at the commit as well. The source decides what is valid; the
+                // writer begins again.
+                Err(mysql_async::Error::Server(error)) if self.unexpected < UNEXPECTED_MAX => {
+                    tracing::warn!(writer = self.number, code = error.code, message = %error.message, "an unexpected refusal");
+                    self.unexpected += 1;
+                    let _ = connection.disconnect().await;
+                    connection = self.connect().await?;
+                    self.forget_prepared(&mut connection).await;
                     let _ = self.reload(&mut connection).await;
                 }
                 Err(error) => return Err(error).context("the soak met an unexpected error"),

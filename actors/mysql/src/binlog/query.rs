@@ -86,6 +86,18 @@ impl QueryEvent {
         charset::decode(client, &self.sql)
     }
 
+    /// The statement as it is to be read when it stands inside a transaction: what the server writes there is the
+    /// `CREATE TABLE` of a `CREATE TABLE … SELECT`, made by itself and in UTF-8, although the session's character set is
+    /// named beside it (seen on MariaDB 10.11 and MySQL 9.7).
+    pub fn inside_transaction(&self) -> Cow<'_, Self> {
+        let verb = self.sql.trim_ascii_start().get(..6).unwrap_or_default();
+        let generated = verb.eq_ignore_ascii_case(b"CREATE") && std::str::from_utf8(&self.sql).is_ok();
+        if !generated || self.client_collation.is_none() || self.sql.is_ascii() {
+            return Cow::Borrowed(self);
+        }
+        Cow::Owned(Self { client_collation: None, ..self.clone() })
+    }
+
     pub(super) fn parse(body: &Bytes, compressed: bool, collations: &Collations) -> Parsed<Self> {
         let mut cursor = Cursor::new(body);
         let mut event = Self { thread_id: cursor.u32()?, exec_seconds: cursor.u32()?, ..Self::default() };
