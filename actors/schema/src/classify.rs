@@ -20,6 +20,7 @@ pub(crate) fn classify(sql: &str, default_schema: &str, mode: SqlMode) -> Statem
         tables: Vec::new(),
         schemas: Vec::new(),
         qualifiers: Vec::new(),
+        conditional: false,
     };
     let kind = if tokens.unterminated { None } else { head.statement() };
     let mut statement = Statement {
@@ -27,6 +28,7 @@ pub(crate) fn classify(sql: &str, default_schema: &str, mode: SqlMode) -> Statem
         tables: head.tables,
         schemas: head.schemas,
         qualifiers: head.qualifiers,
+        conditional: head.conditional,
     };
     if statement.is_ddl() && has_second_statement(&tokens) {
         statement.kind = StatementKind::Unknown;
@@ -49,6 +51,7 @@ struct Head<'t, 'a> {
     tables: Vec<NameRef>,
     schemas: Vec<SchemaRef>,
     qualifiers: Vec<std::ops::Range<usize>>,
+    conditional: bool,
 }
 
 impl Head<'_, '_> {
@@ -86,8 +89,9 @@ impl Head<'_, '_> {
     }
 
     fn take_if_exists(&mut self) {
-        if !self.take_all(&["IF", "EXISTS"]) {
-            self.take_all(&["IF", "NOT", "EXISTS"]);
+        if self.take_all(&["IF", "EXISTS"]) || self.take_all(&["IF", "NOT", "EXISTS"]) {
+            // Behind the first name the words are about a part of the table.
+            self.conditional |= self.tables.is_empty();
         }
     }
 

@@ -25,4 +25,4 @@ pub use propose::propose_replacement;
 pub use route::Router;
 pub use routing::{rewrite_routed, split_statements, strip_create_select_suffix};
 pub use statement::{NameRef, NameRole, SchemaRef, Statement, StatementKind, XaVerb, rewrite};
-pub use translate::{ServerVersion, Translated, translate, translate_collation};
+pub use translate::{ServerVersion, Translated, translate, translate_collation, translate_with_default};

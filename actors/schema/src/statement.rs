@@ -137,6 +137,8 @@ pub struct Statement {
     pub tables: Vec<NameRef>,
     /// Every database name that does not qualify a table.
     pub schemas: Vec<SchemaRef>,
+    /// `IF EXISTS` or `IF NOT EXISTS` stands before the object's name.
+    pub conditional: bool,
     /// Qualifiers of column names (`t.` in `ADD COLUMN t.c INT`), with their dot: left out when names change.
     pub(crate) qualifiers: Vec<Range<usize>>,
 }

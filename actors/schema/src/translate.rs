@@ -50,6 +50,19 @@ pub fn translate(
     to: Flavor,
     to_version: ServerVersion,
 ) -> Result<Translated, CodedError> {
+    translate_with_default(sql, mode, from, to, to_version, None)
+}
+
+/// [`translate`] for a statement of a MySQL session to which `CHARACTER SET utf8mb4` meant this collation
+/// (`default_collation_for_utf8mb4`).
+pub fn translate_with_default(
+    sql: &str,
+    mode: SqlMode,
+    from: Flavor,
+    to: Flavor,
+    to_version: ServerVersion,
+    utf8mb4_collation: Option<&str>,
+) -> Result<Translated, CodedError> {
     if from == to {
         return Ok(Translated { sql: sql.to_owned(), ..Translated::default() });
     }
@@ -70,6 +83,7 @@ pub fn translate(
         from,
         to,
         to_version,
+        utf8mb4_collation,
     };
     work.drop_algorithm_and_lock();
     reserved::run(&mut work);
@@ -122,6 +136,7 @@ struct Work<'w, 'a> {
     from: Flavor,
     to: Flavor,
     to_version: ServerVersion,
+    utf8mb4_collation: Option<&'w str>,
 }
 
 impl Work<'_, '_> {

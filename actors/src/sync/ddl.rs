@@ -7,8 +7,8 @@ use dmnode_model::error::CodedError;
 use dmnode_model::{Flavor, TableName, quote_ident};
 use dmnode_mysql::{QueryEvent, ServerInfo};
 use dmnode_schema::{
-    NameRole, SqlMode, Statement, StatementKind, rewrite_routed, strip_create_select_suffix, translate,
-    translate_collation,
+    NameRole, SqlMode, Statement, StatementKind, rewrite_routed, strip_create_select_suffix,
+    translate_collation, translate_with_default,
 };
 
 use super::scope::Scope;
@@ -96,14 +96,15 @@ pub fn decide(
         .remedy("run it in the target by hand, then `binlog skip` it here"));
     };
     let mode = query.sql_mode.map(|bits| SqlMode::from_bits(bits, servers.source)).unwrap_or_default();
-    let words = Words { text: &text, schema: &query.schema, mode, thread_id: query.thread_id };
+    let utf8mb4 = query.default_collation_for_utf8mb4.as_ref().map(|collation| collation.name.as_ref());
+    let words = Words { text: &text, schema: &query.schema, mode, thread_id: query.thread_id, utf8mb4 };
     decide_words(words, scope, servers, copied)
 }
 
 /// Decides on a statement of an operator: the source's names, the target's dialect.
 pub fn decide_operators(text: &str, scope: &Scope, servers: Servers<'_>) -> Result<Decision, CodedError> {
     let servers = Servers { source: servers.target.flavor, target: servers.target };
-    let words = Words { text, schema: "", mode: SqlMode::default(), thread_id: 0 };
+    let words = Words { text, schema: "", mode: SqlMode::default(), thread_id: 0, utf8mb4: None };
     decide_words(words, scope, servers, None)
 }
 
@@ -113,6 +114,8 @@ struct Words<'a> {
     schema: &'a str,
     mode: SqlMode,
     thread_id: u32,
+    /// What `CHARACTER SET utf8mb4` means to it.
+    utf8mb4: Option<&'a str>,
 }
 
 fn decide_words(
@@ -187,7 +190,7 @@ fn decide_words(
                 _ => &[],
             };
             return Ok(Decision::Execute(Ddl {
-                statements: in_target_words(&sql, mode, servers)?,
+                statements: in_target_words(&sql, mode, servers, words.utf8mb4)?,
                 objects: vec![Object::Database(target)],
                 evidence: Evidence::Repeatable,
                 tolerated,
@@ -258,7 +261,7 @@ fn decide_words(
     let execute =
         |sql: &str, evidence: Evidence, tolerated: &'static [u16]| -> Result<Decision, CodedError> {
             Ok(Decision::Execute(Ddl {
-                statements: in_target_words(sql, mode, servers)?,
+                statements: in_target_words(sql, mode, servers, words.utf8mb4)?,
                 objects: objects.clone(),
                 evidence,
                 tolerated,
@@ -290,7 +293,8 @@ fn decide_words(
                     _ => return Err(mixed()),
                 }
             }
-            execute(&format!("RENAME TABLE {}", renames.join(", ")), Evidence::Marker, &[])
+            let condition = if statement.conditional { "IF EXISTS " } else { "" };
+            execute(&format!("RENAME TABLE {condition}{}", renames.join(", ")), Evidence::Marker, &[])
         }
         _ if !outside.is_empty() => Err(mixed()),
         StatementKind::CreateTable { select: true, .. } => Err(stop(
@@ -344,10 +348,16 @@ pub(super) fn lower_case(statement: &mut Statement) {
     }
 }
 
-fn in_target_words(sql: &str, mode: SqlMode, servers: Servers<'_>) -> Result<Vec<String>, CodedError> {
+fn in_target_words(
+    sql: &str,
+    mode: SqlMode,
+    servers: Servers<'_>,
+    utf8mb4: Option<&str>,
+) -> Result<Vec<String>, CodedError> {
     let version = servers.target.version;
     let version = (u32::from(version.0), u32::from(version.1), u32::from(version.2));
-    let translated = translate(sql, mode, servers.source, servers.target.flavor, version)?;
+    let translated =
+        translate_with_default(sql, mode, servers.source, servers.target.flavor, version, utf8mb4)?;
     for note in &translated.notes {
         tracing::info!(note = %note, "a DDL is written differently for the target");
     }

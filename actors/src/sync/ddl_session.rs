@@ -6,6 +6,8 @@ use dmnode_model::config::Endpoint;
 use dmnode_model::error::CodedError;
 use dmnode_mysql::{Connection, QueryEvent, SessionOptions, SqlError};
 
+use crate::progress::text_literal;
+
 /// In MariaDB's flags of a statement's session: `explicit_defaults_for_timestamp`.
 const EXPLICIT_DEFAULTS: u32 = 1 << 24;
 /// Time zones change their offset only at such times.
@@ -76,6 +78,31 @@ pub async fn explicit_defaults_setting(
     };
     let setting = format!("SET SESSION explicit_defaults_for_timestamp = {}", u8::from(wanted));
     Ok((own != wanted).then_some(setting))
+}
+
+/// The collation that `CHARACTER SET utf8mb4` meant to a statement of a MySQL session, where the statement depends
+/// on it.
+pub fn utf8mb4_collation<'q>(query: &'q QueryEvent, statements: &[String]) -> Option<&'q str> {
+    let depends = statements.iter().any(|sql| sql.to_ascii_lowercase().contains("utf8mb4"));
+    query.default_collation_for_utf8mb4.as_ref().filter(|_| depends).map(|collation| collation.name.as_ref())
+}
+
+/// The setting, if the target's sessions are not like that by themselves. It takes a privilege, so it is left out
+/// where it changes nothing.
+pub async fn utf8mb4_collation_setting(
+    target: &mut Connection,
+    wanted: &str,
+) -> Result<Option<String>, SqlError> {
+    match target.query_one("SELECT @@SESSION.default_collation_for_utf8mb4").await {
+        Ok(row) => {
+            let own = row.and_then(|row| row.string(0));
+            let setting = format!("SET SESSION default_collation_for_utf8mb4 = {}", text_literal(wanted));
+            Ok((own.as_deref() != Some(wanted)).then_some(setting))
+        }
+        // Another flavour, or servers before it: the translated statement names the collation.
+        Err(error) if error.code() == Some(UNKNOWN_VARIABLE) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 async fn system_offset(source: &Endpoint, timestamp: u32) -> Result<i64, SqlError> {

@@ -12,7 +12,9 @@ use dmnode_model::error::CodedError;
 use dmnode_model::{Flavor, TableName, quote_ident};
 use dmnode_mysql::{Connection, QueryEvent, RowDecoder, SqlError, TableInfo, TableMap};
 
-use super::ddl_session::{DdlSession, explicit_defaults, explicit_defaults_setting};
+use super::ddl_session::{
+    DdlSession, explicit_defaults, explicit_defaults_setting, utf8mb4_collation, utf8mb4_collation_setting,
+};
 use super::derive::derive;
 use super::mapping::Mapping;
 use super::scope::Scope;
@@ -179,6 +181,17 @@ impl Tables {
             let setting = loop {
                 let conn = self.connection().await?;
                 match explicit_defaults_setting(conn, wanted).await {
+                    Ok(setting) => break setting,
+                    Err(error) => self.lost(&mut attempt, error)?,
+                }
+            };
+            settings.extend(setting);
+        }
+        if let Some(wanted) = utf8mb4_collation(query, statements) {
+            let mut attempt = 0;
+            let setting = loop {
+                let conn = self.connection().await?;
+                match utf8mb4_collation_setting(conn, wanted).await {
                     Ok(setting) => break setting,
                     Err(error) => self.lost(&mut attempt, error)?,
                 }

@@ -29,7 +29,6 @@ CREATE TABLE linear_hash (id INT PRIMARY KEY) PARTITION BY LINEAR HASH (id) PART
 CREATE TABLE part_to_swap (id INT NOT NULL PRIMARY KEY, v INT) PARTITION BY RANGE (id) (PARTITION lo VALUES LESS THAN (100), PARTITION hi VALUES LESS THAN (1000))
 CREATE TABLE swap_in (id INT NOT NULL PRIMARY KEY, v INT)
 ALTER TABLE part_to_swap EXCHANGE PARTITION lo WITH TABLE swap_in
-ALTER TABLE part_to_swap EXCHANGE PARTITION hi WITH TABLE swap_in WITHOUT VALIDATION
 ALTER TABLE part_to_swap ADD PARTITION (PARTITION huge VALUES LESS THAN MAXVALUE)
 CREATE TABLE gen (id INT PRIMARY KEY, a INT, b INT AS (a + 1), c INT GENERATED ALWAYS AS (a * 2) STORED, d VARCHAR(20) AS (CONCAT('x', a)) VIRTUAL, KEY by_c (c))
 ALTER TABLE gen MODIFY c BIGINT AS (a * 3) STORED
@@ -68,8 +67,8 @@ CREATE TABLE session_store (sid CHAR(40) CHARACTER SET ascii COLLATE ascii_bin N
 CREATE TABLE queue (id BIGINT AUTO_INCREMENT PRIMARY KEY, payload LONGTEXT, attempts TINYINT UNSIGNED DEFAULT 0, reserved_at INT UNSIGNED, available_at INT UNSIGNED NOT NULL, KEY (reserved_at), KEY (available_at))
 ALTER TABLE queue ADD queue_name VARCHAR(50) NOT NULL DEFAULT 'default' AFTER id, ADD INDEX by_queue (queue_name, reserved_at)
 CREATE TABLE migrations (id INT UNSIGNED AUTO_INCREMENT PRIMARY KEY, migration VARCHAR(255) NOT NULL, batch INT NOT NULL)
-CREATE TABLE long_names_are_allowed_up_to_sixty_four_characters_in_a_table_name (a_column_name_of_sixty_four_characters_is_long_but_it_is_allowed_ok INT PRIMARY KEY)
-ALTER TABLE long_names_are_allowed_up_to_sixty_four_characters_in_a_table_name RENAME TO short_name
+CREATE TABLE a_name_of_sixty_four_characters_is_as_long_as_a_name_of_a_table_ (a_column_name_of_sixty_four_characters_is_long_but_it_is_allowed INT PRIMARY KEY)
+ALTER TABLE a_name_of_sixty_four_characters_is_as_long_as_a_name_of_a_table_ RENAME TO short_name
 CREATE TABLE geo_city (id INT PRIMARY KEY, name VARCHAR(60), at POINT NOT NULL)
 CREATE SPATIAL INDEX by_at ON geo_city (at)
 DROP INDEX by_at ON geo_city

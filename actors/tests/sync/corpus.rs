@@ -19,13 +19,11 @@ const STATEMENTS_MIN: usize = 500;
 const LIMIT: Duration = Duration::from_secs(240);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "some of its statements still stop the stream or leave another definition; run by hand"]
 async fn the_corpus_leaves_equal_definitions_mariadb() {
     run(Kind::Mariadb, include_str!("../ddl/mariadb.sql")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "some of its statements still stop the stream or leave another definition; run by hand"]
 async fn the_corpus_leaves_equal_definitions_mysql() {
     run(Kind::Mysql, include_str!("../ddl/mysql.sql")).await;
 }

@@ -367,3 +367,18 @@ mod properties {
         }
     }
 }
+
+#[test]
+fn conditions_on_the_object_are_told_from_those_on_its_parts() {
+    for (sql, conditional) in [
+        ("RENAME TABLE IF EXISTS a TO b", true),
+        ("RENAME TABLE a TO b", false),
+        ("DROP TABLES IF EXISTS a", true),
+        ("CREATE TABLE IF NOT EXISTS t (a INT)", true),
+        ("ALTER TABLE IF EXISTS t ADD a INT", true),
+        ("ALTER TABLE t ADD IF NOT EXISTS a INT", false),
+        ("ALTER TABLE t ADD COLUMN IF NOT EXISTS a INT, DROP COLUMN IF EXISTS b", false),
+    ] {
+        assert_eq!(classify_in(sql).conditional, conditional, "{sql}");
+    }
+}

@@ -249,9 +249,10 @@ fn spell_default_out(work: &mut Work<'_, '_>, region: Range<usize>) {
         if charset_name(work, at) != "utf8mb4" {
             continue;
         }
-        let default = match work.from {
-            Flavor::Mysql => "utf8mb4_0900_ai_ci",
-            Flavor::Mariadb => "utf8mb4_general_ci",
+        let default = match (work.from, work.utf8mb4_collation) {
+            (Flavor::Mysql, Some(collation)) => collation,
+            (Flavor::Mysql, None) => "utf8mb4_0900_ai_ci",
+            (Flavor::Mariadb, _) => "utf8mb4_general_ci",
         };
         let (name, note) = translate_collation(default, work.from, work.to, work.to_version);
         work.insert_after(at, format!(" COLLATE {name}"));

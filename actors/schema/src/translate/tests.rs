@@ -206,3 +206,14 @@ fn what_the_target_cannot_hold_is_refused_by_name() {
         assert!(text.contains(name), "{text}");
     }
 }
+
+#[test]
+fn the_sessions_default_collation_is_spelled_out() {
+    let sql = "CREATE TABLE t (a VARCHAR(9) CHARACTER SET utf8mb4) CHARSET=utf8mb4 COLLATE=utf8mb4_bin";
+    let translated = |collation| {
+        let (from, to) = (Flavor::Mysql, Flavor::Mariadb);
+        translate_with_default(sql, SqlMode::default(), from, to, (10, 11, 6), collation).unwrap().sql
+    };
+    assert!(translated(Some("utf8mb4_general_ci")).contains("utf8mb4 COLLATE utf8mb4_general_ci)"));
+    assert!(translated(None).contains("utf8mb4 COLLATE utf8mb4_uca1400_nopad_ai_ci)"));
+}
