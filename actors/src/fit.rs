@@ -1,6 +1,11 @@
 //! Whether a table of the target can take a table of the source column by column, with every value as it is.
 
-use dmnode_mysql::{ColumnInfo, ColumnType, TableInfo};
+use dmnode_model::codes;
+use dmnode_model::error::CodedError;
+use dmnode_model::ids::{TableName, quote_ident};
+use dmnode_mysql::{ColumnInfo, ColumnType, TableInfo, TextRow};
+
+use crate::progress::text_literal;
 
 /// Why a target table does not fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,33 +16,65 @@ pub(crate) struct Misfit {
     pub why: String,
 }
 
-/// The first thing that keeps the rows of `source` from going into `target` by position. The target's columns may be
-/// wider where that changes no value.
+/// The first thing that keeps the rows of `source` from going into `target`, column by column by their names. The
+/// target's columns may be wider where that changes no value; those it computes by itself take none.
 pub(crate) fn misfit(source: &TableInfo, target: &TableInfo) -> Option<Misfit> {
     let misfit = |column: &ColumnInfo, why: String| Some(Misfit { column: column.name.clone(), why });
-    for (index, from) in source.columns.iter().enumerate() {
-        let Some(to) = target.columns.get(index).filter(|to| same_name(&from.name, &to.name)) else {
-            return match target.column(&from.name) {
-                None => misfit(from, "does not exist in the target table".to_owned()),
-                Some((place, _)) => misfit(
-                    from,
-                    format!(
-                        "is number {} in the source and number {} in the target: the columns must be in the same order",
-                        index + 1,
-                        place + 1
-                    ),
-                ),
-            };
+    for from in &source.columns {
+        let Some((_, to)) = target.column(&from.name) else {
+            return misfit(from, "does not exist in the target table".to_owned());
         };
-        if let Some(why) = unfit(from, to) {
+        if !to.generated
+            && let Some(why) = unfit(from, to)
+        {
             return misfit(
                 from,
                 format!("{why} ({} in the source, {} in the target)", described(from), described(to)),
             );
         }
     }
-    let further = target.columns.get(source.columns.len())?;
-    misfit(further, "exists in the target table only".to_owned())
+    None
+}
+
+/// Columns that only the target has and that take neither NULL nor a value of their own; they need a default.
+pub(crate) fn target_only(source: &TableInfo, target: &TableInfo) -> Vec<String> {
+    let further = target.columns.iter().filter(|column| {
+        !column.nullable
+            && !column.generated
+            && !column.auto_increment
+            && source.column(&column.name).is_none()
+    });
+    further.map(|column| column.name.clone()).collect()
+}
+
+/// The query for the columns of a table that have no default.
+pub(crate) fn undefaulted_sql(table: &TableName) -> String {
+    format!(
+        "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {} \
+         AND COLUMN_DEFAULT IS NULL",
+        text_literal(&table.schema),
+        text_literal(&table.table)
+    )
+}
+
+/// The first of `columns` that is among the rows of [`undefaulted_sql`].
+pub(crate) fn undefaulted(
+    columns: &[String],
+    rows: &[TextRow],
+    source: &TableName,
+    target: &TableName,
+) -> Option<CodedError> {
+    let column = columns
+        .iter()
+        .find(|column| rows.iter().any(|row| row.str(0).is_some_and(|name| name == **column)))?;
+    Some(
+        CodedError::new(
+            codes::TARGET_COLUMN_WITHOUT_DEFAULT,
+            "a column that only the target has cannot stand without a value",
+        )
+        .object(format!("{}.{} (source {source})", target, quote_ident(column)))
+        .remedy("give the column a default or let it be NULL, or drop it; then resume-task"),
+    )
 }
 
 /// Why the values of a column cannot go into a column of another type by their own conversion. What the target refuses
@@ -55,10 +92,6 @@ pub(crate) fn inconvertible(from: &ColumnInfo, to: &ColumnInfo) -> Option<&'stat
         return None;
     }
     unfit(from, to)
-}
-
-fn same_name(a: &str, b: &str) -> bool {
-    a == b || a.to_lowercase() == b.to_lowercase()
 }
 
 fn described(column: &ColumnInfo) -> String {
@@ -159,7 +192,6 @@ fn same_charset(a: &str, b: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dmnode_model::TableName;
 
     fn table(columns: &[&str]) -> TableInfo {
         let columns = columns
@@ -252,9 +284,10 @@ mod tests {
                 "{from} into {to}"
             );
         }
-        let swapped = misfit(&table(&["a int", "b int"]), &table(&["b int", "a int"])).unwrap();
-        assert!(swapped.why.contains("number 1 in the source and number 2"), "{swapped:?}");
-        let further = misfit(&table(&["a int"]), &table(&["a int", "w int"])).unwrap();
-        assert_eq!(further.column, "w");
+        assert_eq!(misfit(&table(&["a int", "b int"]), &table(&["b int", "a int"])), None);
+        let mut target = table(&["a int", "w int", "x int"]);
+        target.columns[1].nullable = false;
+        assert_eq!(misfit(&table(&["a int"]), &target), None);
+        assert_eq!(target_only(&table(&["a int"]), &target), ["w"]);
     }
 }

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use crate::progress::{ProgressUpdate, TargetShared};
 
 pub use transaction::TargetTransaction;
+pub(crate) use transaction::packet_needed;
 
 /// How many times one transaction is tried again after deadlocks or lock time-outs.
 const CONFLICT_ATTEMPTS: u32 = 40;
@@ -268,10 +269,15 @@ impl ApplierConnection {
         if result.is_ok() {
             result = transaction.ensure_begun().await;
         }
-        let moved = transaction.has_moved();
+        let (moved, swollen) = (transaction.has_moved(), transaction.is_swollen());
         if result.is_ok() && !moved {
             return match transaction.commit().await {
-                Ok(()) => Attempt::Committed,
+                Ok(()) => {
+                    if swollen {
+                        self.give_back().await;
+                    }
+                    Attempt::Committed
+                }
                 Err(error) => Attempt::Unknown(error),
             };
         }
@@ -399,6 +405,14 @@ impl ApplierConnection {
     pub(crate) fn discard(&mut self) {
         self.conn = None;
         self.last_id = None;
+    }
+
+    /// The same without anything under way: the connection is closed in an orderly way.
+    async fn give_back(&mut self) {
+        self.last_id = None;
+        if let Some(conn) = self.conn.take() {
+            conn.close().await;
+        }
     }
 
     /// What makes the statement for [`TargetTransaction::set_progress`] in the transaction that comes next.

@@ -190,7 +190,6 @@ async fn what_cannot_be_copied_is_refused_by_name() {
         ("CREATE TABLE shop.t (id INT PRIMARY KEY)", codes::COPY_TARGET_MISMATCH, "`v`"),
         ("CREATE TABLE shop.t (id INT PRIMARY KEY, v VARCHAR(2))", codes::COPY_ROWS_REFUSED, "column 'v'"),
         ("CREATE TABLE shop.t (id INT PRIMARY KEY, v INT)", codes::COPY_TARGET_MISMATCH, "`v`"),
-        ("CREATE TABLE shop.t (v VARCHAR(20), id INT PRIMARY KEY)", codes::COPY_TARGET_MISMATCH, "`id`"),
         (
             "CREATE TABLE shop.t (id INT PRIMARY KEY, v VARCHAR(20) CHARACTER SET latin1)",
             codes::COPY_TARGET_MISMATCH,
@@ -203,7 +202,7 @@ async fn what_cannot_be_copied_is_refused_by_name() {
         ),
         (
             "CREATE TABLE shop.t (id INT PRIMARY KEY, v VARCHAR(20), w INT NOT NULL)",
-            codes::COPY_TARGET_MISMATCH,
+            codes::TARGET_COLUMN_WITHOUT_DEFAULT,
             "`w`",
         ),
         (
@@ -228,6 +227,44 @@ async fn what_cannot_be_copied_is_refused_by_name() {
                 before,
                 "{sql}: nothing half done"
             );
+        }
+    }
+}
+
+/// Columns are matched by name, as in the stream: another order, further columns with a default, columns that only one
+/// side computes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn columns_are_matched_by_name() {
+    for kind in [Kind::Mariadb, Kind::Mysql] {
+        let rig = Rig::new(kind, kind).await;
+        rig.source
+            .execute(&[
+                "CREATE DATABASE shop",
+                "CREATE TABLE shop.t (id INT PRIMARY KEY, v VARCHAR(20), n INT, twice INT AS (n * 2) STORED, \
+                 half INT, e ENUM('x', 'y'))",
+                "INSERT INTO shop.t (id, v, n, half, e) VALUES (1, 'one', 10, 5, 'y'), (2, NULL, 20, 10, 'x')",
+            ])
+            .await;
+        rig.target.execute(&["CREATE DATABASE shop"]).await;
+        for infile in [1, 0] {
+            let infile = format!("SET GLOBAL local_infile = {infile}");
+            rig.target
+                .execute(&[
+                    infile.as_str(),
+                    "DROP DATABASE IF EXISTS dm_meta",
+                    "DROP TABLE IF EXISTS shop.t",
+                    "CREATE TABLE shop.t (first INT NOT NULL DEFAULT 7, e ENUM('x', 'y', 'z'), twice BIGINT, n INT, \
+                     made DATETIME DEFAULT CURRENT_TIMESTAMP, V VARCHAR(30), id INT PRIMARY KEY, \
+                     half INT AS (n DIV 2) VIRTUAL, none INT)",
+                ])
+                .await;
+            rig.load(1).await.unwrap_or_else(|error| panic!("{error}"));
+            let rows = rig
+                .target
+                .query("SELECT CONCAT_WS(',', id, IFNULL(v, 'NULL'), n, twice, half, e, first, made > 0, none IS NULL) FROM shop.t ORDER BY id")
+                .await;
+            let rows: Vec<&str> = rows.iter().filter_map(|row| row[0].as_deref()).collect();
+            assert_eq!(rows, ["1,one,10,20,5,y,7,1,1", "2,NULL,20,40,10,x,7,1,1"], "{infile}");
         }
     }
 }

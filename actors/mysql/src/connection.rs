@@ -8,7 +8,9 @@ use std::{
 use bytes::Bytes;
 use dmnode_model::Endpoint;
 use futures_util::{FutureExt, StreamExt, stream};
-use mysql_async::{Conn, OptsBuilder, QueryResult, Row, TextProtocol, prelude::Queryable};
+use mysql_async::{
+    Conn, OptsBuilder, Params, QueryResult, Row, Statement, TextProtocol, Value, prelude::Queryable,
+};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -47,6 +49,8 @@ pub struct ExecSummary {
 pub struct Connection {
     conn: Option<Conn>,
     id: u32,
+    /// `SET NAMES` of the session.
+    charset: &'static str,
     /// A command was begun and not finished.
     busy: bool,
 }
@@ -78,7 +82,7 @@ impl Connection {
             .await
             .map_err(|_| SqlError::timeout(format!("no connection within {limit:?}")))?
             .map_err(driver_error)?;
-        Ok(Self { id: conn.id(), conn: Some(conn), busy: false })
+        Ok(Self { id: conn.id(), conn: Some(conn), charset: options.charset, busy: false })
     }
 
     /// The server's number of this connection, for `KILL`.
@@ -143,6 +147,59 @@ impl Connection {
             Ok(()) => Ok(done),
             Err(error) => Err(MultiError { index: done.len(), error, done }),
         }
+    }
+
+    /// Runs one prepared statement and answers the rows of `SHOW WARNINGS`, too, when it gave any. The parameters are
+    /// binary strings; large ones travel in pieces, so that neither the statement nor a packet has the size of all of
+    /// them.
+    ///
+    /// The driver reads `:name` outside of quotes as a parameter; nothing that is written here has that.
+    ///
+    /// # Errors
+    /// The statement fails or the connection is lost.
+    pub async fn execute_prepared(
+        &mut self,
+        sql: &[u8],
+        parameters: Vec<Vec<u8>>,
+    ) -> Result<(ExecSummary, Vec<TextRow>), SqlError> {
+        let statement = {
+            let result = match self.begin() {
+                Ok(conn) => conn.prep(sql).await.map_err(driver_error),
+                Err(error) => Err(error),
+            };
+            self.end(result)?
+        };
+        // A server takes the driver's parameters for text in the client's character set, and some look whether they are.
+        self.execute("SET NAMES binary").await?;
+        let done = self.run_prepared(&statement, parameters).await;
+        let listed = match &done {
+            Ok(summary) if summary.warnings > 0 => self.query("SHOW WARNINGS").await?,
+            _ => Vec::new(),
+        };
+        if done.as_ref().is_err_and(SqlError::is_connection_lost) {
+            return done.map(|summary| (summary, listed));
+        }
+        // The parameters live in the server until the statement is closed.
+        let result = match self.begin() {
+            Ok(conn) => conn.close(statement).await.map_err(driver_error),
+            Err(error) => Err(error),
+        };
+        self.end(result)?;
+        self.execute(format!("SET NAMES {}", self.charset)).await?;
+        Ok((done?, listed))
+    }
+
+    async fn run_prepared(
+        &mut self,
+        statement: &Statement,
+        parameters: Vec<Vec<u8>>,
+    ) -> Result<ExecSummary, SqlError> {
+        let parameters = Params::Positional(parameters.into_iter().map(Value::Bytes).collect());
+        let result = match self.begin() {
+            Ok(conn) => exec(conn, statement, parameters).await,
+            Err(error) => Err(error),
+        };
+        self.end(result)
     }
 
     /// Runs a query and collects its rows. For results of bounded size; see [`Connection::stream`].
@@ -333,6 +390,19 @@ async fn run_all(conn: &mut Conn, sql: Vec<u8>, done: &mut Vec<ExecSummary>) -> 
         }
     }
     result.drop_result().await.map_err(driver_error)
+}
+
+/// Runs a prepared statement that returns no rows.
+async fn exec(conn: &mut Conn, statement: &Statement, parameters: Params) -> Result<ExecSummary, SqlError> {
+    let result = conn.exec_iter(statement, parameters).await.map_err(driver_error)?;
+    let summary = ExecSummary {
+        affected_rows: result.affected_rows(),
+        info: result.info().into_owned(),
+        warnings: result.warnings(),
+        last_insert_id: result.last_insert_id().unwrap_or(0),
+    };
+    result.drop_result().await.map_err(driver_error)?;
+    Ok(summary)
 }
 
 /// Closes a connection without waiting for answers that are still to come.

@@ -9,6 +9,8 @@
 
 use std::io::Write;
 
+use bytes::Bytes;
+
 use crate::{
     charset,
     decode::json,
@@ -126,6 +128,64 @@ pub fn write_exact_match(value: &Value, column: &ColumnInfo, out: &mut Vec<u8>) 
     }
 }
 
+/// Values of at least this size travel as parameters of a prepared statement: as hexadecimal they would take twice
+/// their size, several times over, and be limited by the size of a packet.
+const LONG: usize = 1 << 20;
+
+/// The bytes of a value that is to be a parameter, see [`write_parameter`]; `None` for one that is written as a literal.
+pub fn long_value(value: &Value) -> Option<&Bytes> {
+    match value {
+        Value::Bytes(bytes) | Value::Json(bytes) if bytes.len() >= LONG => Some(bytes),
+        _ => None,
+    }
+}
+
+/// Appends what stands for a [`long_value`] in INSERT and in SET of UPDATE, with a parameter that is a binary string.
+pub fn write_parameter(value: &Value, column: &ColumnInfo, out: &mut Vec<u8>) {
+    match (value, &column.charset) {
+        (Value::Json(_), _) => write_parameter_of("utf8mb4", out),
+        (_, Some(charset)) if charset != "binary" => write_parameter_of(charset, out),
+        _ => out.extend_from_slice(BINARY),
+    }
+}
+
+/// Appends the condition of [`write_exact_match`] for a [`long_value`], with a parameter that is a binary string. An
+/// index is of no use for so long a value, so only the bytes are compared.
+pub fn write_parameter_match(value: &Value, column: &ColumnInfo, out: &mut Vec<u8>) {
+    match value {
+        Value::Json(_) if column.data_type == ColumnType::Json => {
+            write_ident(&column.name, out);
+            out.extend_from_slice(b" = CAST(");
+            write_parameter_of("utf8mb4", out);
+            out.extend_from_slice(b" AS JSON)");
+        }
+        // A geometry has no other way to be compared than as it is.
+        _ if column.charset.is_none() => {
+            write_ident(&column.name, out);
+            out.extend_from_slice(b" = ");
+            out.extend_from_slice(BINARY);
+        }
+        _ => {
+            out.extend_from_slice(b"CAST(");
+            write_ident(&column.name, out);
+            out.extend_from_slice(b" AS BINARY) = ");
+            out.extend_from_slice(BINARY);
+        }
+    }
+}
+
+/// A parameter whose bytes are left as they are.
+const BINARY: &[u8] = b"CAST(? AS BINARY)";
+
+/// A parameter whose bytes are text of a character set. Bytes that are none give a warning.
+fn write_parameter_of(charset: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"CONVERT(");
+    out.extend_from_slice(BINARY);
+    out.extend_from_slice(b" USING ");
+    out.extend_from_slice(charset.as_bytes());
+    out.push(b')');
+}
+
 /// Text in a character set: quoted where the server reads the same characters from our connection's UTF-8, and
 /// as hexadecimal with the character set's name where it would not.
 pub(crate) fn write_text(bytes: &[u8], charset: &str, out: &mut Vec<u8>) {
@@ -172,8 +232,6 @@ fn write_display(number: impl std::fmt::Display, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
 
     fn column(charset: Option<&str>, type_text: &str) -> ColumnInfo {
@@ -230,6 +288,30 @@ mod tests {
         }
         assert_eq!(literal(&Value::UInt(u64::MAX), None), "18446744073709551615");
         assert_eq!(literal(&Value::Int(i64::MIN), None), "-9223372036854775808");
+    }
+
+    #[test]
+    fn long_values_become_parameters() {
+        let long = Value::Bytes(vec![0; LONG].into());
+        assert_eq!(long_value(&long).map(Bytes::len), Some(LONG));
+        assert_eq!(long_value(&Value::Bytes(vec![0; LONG - 1].into())), None);
+        let written = |value: &Value, charset, text| {
+            let mut out = Vec::new();
+            write_parameter(value, &column(charset, text), &mut out);
+            out.push(b'|');
+            write_parameter_match(value, &column(charset, text), &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(written(&long, None, "longblob"), "CAST(? AS BINARY)|`c``1` = CAST(? AS BINARY)");
+        assert_eq!(
+            written(&long, Some("gbk"), "longtext"),
+            "CONVERT(CAST(? AS BINARY) USING gbk)|CAST(`c``1` AS BINARY) = CAST(? AS BINARY)"
+        );
+        assert_eq!(
+            written(&Value::Json(vec![b' '; LONG].into()), None, "json"),
+            "CONVERT(CAST(? AS BINARY) USING utf8mb4)|\
+             `c``1` = CAST(CONVERT(CAST(? AS BINARY) USING utf8mb4) AS JSON)"
+        );
     }
 
     #[test]

@@ -51,30 +51,23 @@ pub(super) struct CopyColumn {
 /// of fixed size, and storing from binary may pad.
 const WIDE: [&str; 4] = ["ucs2", "utf16", "utf16le", "utf32"];
 
-/// The columns to copy, in the source's order. Both tables must have the same columns in the same order, because the
-/// stream that follows knows columns by their place.
+/// The columns to copy, in the source's order; they go to the target's columns of the same names, wherever those are.
+/// What the target computes by itself is left to it.
 pub(super) fn map_columns(source: &TableInfo, target: &TableInfo) -> Result<Vec<CopyColumn>, CodedError> {
     let mismatch = |column: &str, why: &str| {
         CodedError::new(codes::COPY_TARGET_MISMATCH, format!("column {} {why}", quote_ident(column)))
             .object(format!("{} into {}", source.name, target.name))
     };
-    let mut columns = Vec::new();
-    for column in source.columns.iter().filter(|column| !column.generated) {
-        let Some((_, to)) = target.column(&column.name) else {
-            return Err(mismatch(&column.name, "does not exist in the target table"));
-        };
-        if to.generated {
-            return Err(mismatch(&column.name, "is generated in the target table"));
-        }
-        columns.push(map_column(column, to).map_err(|why| mismatch(&column.name, &why))?);
-    }
-    for column in source.columns.iter().filter(|column| column.generated) {
-        if target.column(&column.name).is_some_and(|(_, to)| !to.generated) {
-            return Err(mismatch(&column.name, "is generated in the source table only"));
-        }
-    }
     if let Some(misfit) = misfit(source, target) {
         return Err(mismatch(&misfit.column, &misfit.why));
+    }
+    let mut columns = Vec::new();
+    for column in &source.columns {
+        if let Some((_, to)) = target.column(&column.name)
+            && !to.generated
+        {
+            columns.push(map_column(column, to).map_err(|why| mismatch(&column.name, &why))?);
+        }
     }
     if columns.is_empty() {
         return Err(mismatch("", "of any kind to copy is missing"));

@@ -13,16 +13,18 @@ use dmnode_mysql::{
     Connection, ExecSummary, RowStream, SqlError, TextRow, json_is_typed_sql, json_types_sql,
 };
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::chunks::{Chunk, ChunkTable, DoneChunk};
 use super::columns::CopyColumn;
 use super::inventory::{identity, source_error};
 use super::progress::CopyCounters;
-use super::text::{LoadText, RowSize, insert_head, load_statement, push_values};
+use super::text::{
+    BUFFER_BYTES, LoadText, RowSize, insert_heads, load_statement, push_long_values, push_values,
+};
 use crate::failpoint;
-use crate::target::{ApplyBody, ApplyError, TargetTransaction};
+use crate::target::{ApplyBody, ApplyError, TargetTransaction, packet_needed};
 use crate::unit::Heartbeat;
 
 /// Buffers between reader and loader. With their size this bounds the memory of a worker.
@@ -224,14 +226,15 @@ impl CopyChunk<'_> {
             counted: &mut self.counted,
         };
         let members = member_warnings(&table.columns);
-        let (sender, receiver) = mpsc::channel(BUFFERS);
         // Types of JSON can only be written as expressions.
         let (read, written) = if self.local_infile && !types {
             let sql = load_statement(&table.target, &table.columns);
+            let (sender, receiver) = mpsc::channel(BUFFERS);
             tokio::join!(pump.load_text(sender), load(transaction, &sql, receiver, &members))
         } else {
-            let head = insert_head(&table.target, &table.columns);
-            tokio::join!(pump.insert_text(sender, &head), insert(transaction, receiver, &members))
+            let (head, strict) = insert_heads(&table.target, &table.columns);
+            let (sender, receiver) = mpsc::channel(BUFFERS);
+            tokio::join!(pump.insert_text(sender, (&head, &strict)), insert(transaction, receiver, &members))
         };
         let written = match (read, written) {
             (Err(error), _) => return Err(error),
@@ -337,6 +340,21 @@ impl CopyChunk<'_> {
     }
 }
 
+/// One INSERT on its way to the target.
+struct Piece {
+    sql: Bytes,
+    /// Values that are not in the text; with any, the statement is a prepared one.
+    parameters: Vec<Vec<u8>>,
+    /// Told when it has been executed.
+    taken: Option<oneshot::Sender<()>>,
+}
+
+impl Piece {
+    fn text(sql: &mut Vec<u8>) -> Self {
+        Self { sql: std::mem::take(sql).into(), parameters: Vec::new(), taken: None }
+    }
+}
+
 /// Moves rows from the reader into buffers.
 struct Pump<'a, 'b> {
     rows: &'a mut RowStream<'b>,
@@ -355,10 +373,33 @@ impl Pump<'_, '_> {
     async fn load_text(&mut self, sender: mpsc::Sender<Bytes>) -> Result<(), ApplyError> {
         let mut text = LoadText::new(self.columns);
         let mut since = Counted::default();
-        while let Some(row) = self.rows.next().await.map_err(|err| read_error(&err, self.table))? {
-            let (size, full) = text.push(&row);
+        while let Some(mut row) = self.rows.next().await.map_err(|err| read_error(&err, self.table))? {
+            let mut size = RowSize::default();
+            for (index, column) in self.columns.iter().enumerate() {
+                text.begin_value(index);
+                let Some(value) = row.take(index) else {
+                    text.null();
+                    continue;
+                };
+                size.add(&value, column.member);
+                if value.len() <= BUFFER_BYTES {
+                    text.part(index, &value);
+                    continue;
+                }
+                // A large value goes out while it is escaped, so that there is no second one of it.
+                for part in value.chunks(BUFFER_BYTES) {
+                    text.part(index, part);
+                    if let Some(buffer) = text.full()
+                        && !self.send_pieces(&sender, buffer).await
+                    {
+                        return Ok(());
+                    }
+                    self.pulse.add(0);
+                }
+            }
+            text.end_row();
             since.add(size);
-            if let Some(buffer) = full {
+            if let Some(buffer) = text.full() {
                 self.count(&mut since);
                 if !self.send_pieces(&sender, buffer).await {
                     return Ok(());
@@ -382,23 +423,51 @@ impl Pump<'_, '_> {
         sender.send(data).await.is_ok()
     }
 
-    async fn insert_text(&mut self, sender: mpsc::Sender<Bytes>, head: &str) -> Result<(), ApplyError> {
+    async fn insert_text(
+        &mut self,
+        sender: mpsc::Sender<Piece>,
+        (head, strict_head): (&str, &str),
+    ) -> Result<(), ApplyError> {
         let most = self.packet.saturating_sub(PACKET_SLACK).max(PACKET_LEAST);
         let mut sql = Vec::new();
         let mut values = Vec::new();
         let mut since = Counted::default();
-        while let Some(row) = self.rows.next().await.map_err(|err| read_error(&err, self.table))? {
+        while let Some(mut row) = self.rows.next().await.map_err(|err| read_error(&err, self.table))? {
             values.clear();
+            if let Some((size, parameters)) =
+                push_long_values(&mut row, self.columns, self.types, &mut values)
+            {
+                drop(row);
+                let text = [strict_head.as_bytes(), &values].concat();
+                let lengths: Vec<usize> = parameters.iter().map(Vec::len).collect();
+                let needed = packet_needed(text.len(), &lengths, self.packet);
+                if needed > self.packet {
+                    return Err(self.too_large(size.bytes, needed));
+                }
+                if !sql.is_empty() && sender.send(Piece::text(&mut sql)).await.is_err() {
+                    return Ok(());
+                }
+                // One at a time: the channel has no measure of their size.
+                let (taken, wait) = oneshot::channel();
+                let piece = Piece { sql: text.into(), parameters, taken: Some(taken) };
+                if sender.send(piece).await.is_err() || wait.await.is_err() {
+                    return Ok(());
+                }
+                since.add(size);
+                self.count(&mut since);
+                continue;
+            }
             let size = push_values(&row, self.columns, self.types, &mut values).ok_or_else(|| {
                 CodedError::new(codes::INTERNAL, "a JSON document and the types in it do not belong together")
                     .object(self.table)
             })?;
+            drop(row);
             if head.len() + values.len() > most {
                 return Err(self.too_large(size.bytes, head.len() + values.len()));
             }
             if !sql.is_empty() && sql.len() + 1 + values.len() > most.min(INSERT_BYTES) {
                 self.count(&mut since);
-                if sender.send(Bytes::from(std::mem::take(&mut sql))).await.is_err() {
+                if sender.send(Piece::text(&mut sql)).await.is_err() {
                     return Ok(());
                 }
             }
@@ -408,7 +477,7 @@ impl Pump<'_, '_> {
         }
         self.count(&mut since);
         if !sql.is_empty() {
-            let _ = sender.send(Bytes::from(sql)).await;
+            let _ = sender.send(Piece::text(&mut sql)).await;
         }
         Ok(())
     }
@@ -477,7 +546,7 @@ impl Written {
         if summary.warnings == 0 {
             return Ok(());
         }
-        let rows = transaction.query("SHOW WARNINGS").await?;
+        let rows = transaction.warnings().await?;
         if rows.len() < usize::from(summary.warnings) {
             self.warnings.push(Warning { code: 0, text: format!("{} warnings", summary.warnings) });
         }
@@ -523,12 +592,20 @@ async fn load(
 
 async fn insert(
     transaction: &mut TargetTransaction<'_>,
-    mut receiver: mpsc::Receiver<Bytes>,
+    mut receiver: mpsc::Receiver<Piece>,
     members: &[String],
 ) -> Result<Written, ApplyError> {
     let mut written = Written::default();
-    while let Some(sql) = receiver.recv().await {
-        let summary = transaction.execute(&sql).await?;
+    while let Some(Piece { sql, parameters, taken }) = receiver.recv().await {
+        let summary = if parameters.is_empty() {
+            transaction.execute(&sql).await?
+        } else {
+            transaction.execute_prepared(&sql, parameters).await?
+        };
+        if let Some(taken) = taken {
+            // Who waits for it may have gone.
+            let _ = taken.send(());
+        }
         written.add(transaction, &summary, members).await?;
         if !written.warnings.is_empty() {
             break;

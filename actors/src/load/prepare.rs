@@ -16,6 +16,7 @@ use super::inventory::{Scope, SourceSchema, SourceTable, identity, show_create, 
 use super::plan::{Size, cut, cut_column};
 use crate::definitions::{DefinitionTable, Followed, Origin, definition_of};
 use crate::failpoint;
+use crate::fit::{target_only, undefaulted, undefaulted_sql};
 use crate::progress::ProgressUpdate;
 use crate::target::{ApplierConnection, ApplyBody, ApplyError, NoRows, TargetTransaction};
 
@@ -282,7 +283,15 @@ impl Workshop {
             .object(&target.name)
             .into());
         }
-        Ok(Some(map_columns(&source, &target)?))
+        let columns = map_columns(&source, &target)?;
+        let further = target_only(&source, &target);
+        if !further.is_empty() {
+            let rows = applier.connection().await?.query(undefaulted_sql(&target.name)).await?;
+            if let Some(error) = undefaulted(&further, &rows, &source.name, &target.name) {
+                return Err(error.into());
+            }
+        }
+        Ok(Some(columns))
     }
 }
 

@@ -8,7 +8,7 @@ use super::columns::{CopyColumn, Literal};
 use crate::lenient;
 
 /// Size of the buffers that travel from the reader to the loader.
-const BUFFER_BYTES: usize = 128 * 1024;
+pub(super) const BUFFER_BYTES: usize = 128 * 1024;
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// The statement that `LOAD DATA` rows are sent with.
@@ -33,19 +33,68 @@ pub(super) fn load_statement(target: &TableName, columns: &[CopyColumn]) -> Stri
     )
 }
 
-/// The head of a multi-row INSERT.
-pub(super) fn insert_head(target: &TableName, columns: &[CopyColumn]) -> String {
+/// The head of a multi-row INSERT, and that of one whose rows have no error value of an ENUM.
+pub(super) fn insert_heads(target: &TableName, columns: &[CopyColumn]) -> (String, String) {
     let names: Vec<&str> = columns.iter().map(|column| column.target.as_str()).collect();
     let members = columns.iter().any(|column| column.member);
-    let insert = if members { lenient::INSERT } else { "INSERT INTO " };
-    format!("{insert}{target} ({}) VALUES ", names.join(","))
+    let rest = format!("{target} ({}) VALUES ", names.join(","));
+    let insert = if members { lenient::INSERT } else { STRICT };
+    (format!("{insert}{rest}"), format!("{STRICT}{rest}"))
+}
+
+/// How an INSERT begins that may write no error value of an ENUM.
+const STRICT: &str = "INSERT INTO ";
+
+/// Values of at least this size travel as parameters: as hexadecimal they would take twice their size, several times.
+const LONG: usize = 1 << 20;
+
+/// Appends one row in parentheses with its long values as parameters, which are taken out of the row; `None` when the row
+/// has none, or must be written otherwise: with the types in its JSON, or by a lenient statement.
+pub(super) fn push_long_values(
+    row: &mut TextRow,
+    columns: &[CopyColumn],
+    types: bool,
+    out: &mut Vec<u8>,
+) -> Option<(RowSize, Vec<Vec<u8>>)> {
+    let is_long = |(index, column): (usize, &CopyColumn)| {
+        matches!(column.literal, Literal::Binary | Literal::Text(_))
+            && row.bytes(index).is_some_and(|value| value.len() >= LONG)
+    };
+    let is_error = |(index, column): (usize, &CopyColumn)| column.member && row.bytes(index) == Some(b"0");
+    if types || !columns.iter().enumerate().any(is_long) || columns.iter().enumerate().any(is_error) {
+        return None;
+    }
+    let (mut size, mut parameters) = (RowSize::default(), Vec::new());
+    out.push(b'(');
+    for (index, column) in columns.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        let Some(value) = row.take(index) else {
+            out.extend_from_slice(b"NULL");
+            continue;
+        };
+        size.add(&value, false);
+        match &column.literal {
+            Literal::Binary if value.len() >= LONG => {
+                out.extend_from_slice(b"CAST(? AS BINARY)");
+                parameters.push(value);
+            }
+            Literal::Text(charset) if value.len() >= LONG => {
+                out.extend_from_slice(format!("CONVERT(CAST(? AS BINARY) USING {charset})").as_bytes());
+                parameters.push(value);
+            }
+            literal => push_literal(&value, literal, out),
+        }
+    }
+    out.push(b')');
+    Some((size, parameters))
 }
 
 /// Builds the text of `LOAD DATA`, buffer by buffer.
 pub(super) struct LoadText {
     buffer: BytesMut,
     plain: Vec<bool>,
-    members: Vec<bool>,
 }
 
 /// What a row holds.
@@ -58,7 +107,8 @@ pub(super) struct RowSize {
 }
 
 impl RowSize {
-    fn add(&mut self, value: &[u8], member: bool) {
+    /// Adds a value.
+    pub fn add(&mut self, value: &[u8], member: bool) {
         self.bytes += value.len() as u64;
         self.error_members += u64::from(member && value == b"0");
     }
@@ -69,31 +119,38 @@ impl LoadText {
         Self {
             buffer: BytesMut::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 8),
             plain: columns.iter().map(|column| column.plain).collect(),
-            members: columns.iter().map(|column| column.member).collect(),
         }
     }
 
-    /// Adds a row; returns its size in the source and a buffer when one is full.
-    pub fn push(&mut self, row: &TextRow) -> (RowSize, Option<Bytes>) {
-        let mut size = RowSize::default();
-        for (index, plain) in self.plain.iter().enumerate() {
-            if index > 0 {
-                self.buffer.extend_from_slice(b"\t");
-            }
-            match row.bytes(index) {
-                None => self.buffer.extend_from_slice(b"\\N"),
-                Some(value) => {
-                    size.add(value, self.members[index]);
-                    if *plain {
-                        self.buffer.extend_from_slice(value);
-                    } else {
-                        escape(value, &mut self.buffer);
-                    }
-                }
-            }
+    /// Adds a value of the row that is being written.
+    pub fn begin_value(&mut self, index: usize) {
+        if index > 0 {
+            self.buffer.extend_from_slice(b"\t");
         }
+    }
+
+    /// Adds NULL.
+    pub fn null(&mut self) {
+        self.buffer.extend_from_slice(b"\\N");
+    }
+
+    /// Adds a part of a value. Parts are escaped each by itself.
+    pub fn part(&mut self, index: usize, part: &[u8]) {
+        if self.plain.get(index) == Some(&true) {
+            self.buffer.extend_from_slice(part);
+        } else {
+            escape(part, &mut self.buffer);
+        }
+    }
+
+    /// Ends the row.
+    pub fn end_row(&mut self) {
         self.buffer.extend_from_slice(b"\n");
-        (size, (self.buffer.len() >= BUFFER_BYTES).then(|| self.take()))
+    }
+
+    /// A buffer when one is full.
+    pub fn full(&mut self) -> Option<Bytes> {
+        (self.buffer.len() >= BUFFER_BYTES).then(|| self.take())
     }
 
     /// What is left.

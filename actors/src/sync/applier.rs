@@ -203,7 +203,7 @@ impl ApplyBody for Batch<'_> {
         let place = |_| self.transactions.first().map(|t| describe(&t.id, &t.end));
         for packet in self.packets {
             send(transaction, packet, self.packet_max, &place).await?;
-            self.shared.counters.bytes.fetch_add(packet.sql.len() as u64, Ordering::Relaxed);
+            self.shared.counters.bytes.fetch_add(packet.size() as u64, Ordering::Relaxed);
             self.shared.heartbeat.beat();
         }
         failpoint::hit("sync.before_commit").await?;

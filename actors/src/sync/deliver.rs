@@ -6,15 +6,12 @@ use std::sync::atomic::Ordering;
 use dmnode_model::codes;
 use dmnode_model::error::CodedError;
 use dmnode_model::policy::Fault;
-use dmnode_mysql::{ColumnType, ExecSummary, SqlError, TextRow};
+use dmnode_mysql::{ColumnType, ExecSummary, MultiError, SqlError, TextRow};
 
 use super::conflict::key_columns;
 use super::statement::{Expect, Packet, Planned, Verb};
 use super::table::Table;
-use crate::target::{ApplyError, TargetTransaction};
-
-/// Room in a packet for what the protocol adds to the text.
-const PACKET_MARGIN: usize = 64;
+use crate::target::{ApplyError, TargetTransaction, packet_needed};
 
 /// Where a change stands in the binlog, for people.
 pub type Place<'a> = &'a (dyn Fn(Option<usize>) -> Option<String> + Sync);
@@ -27,7 +24,7 @@ pub async fn send(
     place: Place<'_>,
 ) -> Result<(), ApplyError> {
     fits(packet, packet_max, place)?;
-    let summaries = match transaction.execute_many(&packet.sql).await {
+    let summaries = match run(transaction, packet).await {
         Ok(summaries) => summaries,
         Err(ApplyError::Multi(error)) => {
             let planned = packet.statements.get(error.index);
@@ -55,9 +52,26 @@ pub async fn send(
     Ok(())
 }
 
+/// Runs the statements of a packet. The error of a single statement looks as if it were one of several.
+pub async fn run(
+    transaction: &mut TargetTransaction<'_>,
+    packet: &Packet,
+) -> Result<Vec<ExecSummary>, ApplyError> {
+    if packet.parameters.is_empty() {
+        return transaction.execute_many(&packet.sql).await;
+    }
+    let parameters = packet.parameters.iter().map(|bytes| bytes.to_vec()).collect();
+    match transaction.execute_prepared(&packet.sql, parameters).await {
+        Ok(summary) => Ok(vec![summary]),
+        Err(ApplyError::Sql(error)) => Err(MultiError { index: 0, error, done: Vec::new() }.into()),
+        Err(error) => Err(error),
+    }
+}
+
 /// A statement that the server would not even read is not sent: it would look like a lost connection.
 pub fn fits(packet: &Packet, packet_max: usize, place: Place<'_>) -> Result<(), CodedError> {
-    let size = packet.sql.len() + PACKET_MARGIN;
+    let lengths: Vec<usize> = packet.parameters.iter().map(|bytes| bytes.len()).collect();
+    let size = packet_needed(packet.sql.len(), &lengths, packet_max);
     if size < packet_max {
         return Ok(());
     }
@@ -111,7 +125,7 @@ pub async fn warnings(
 ) -> Result<(), ApplyError> {
     // Only the last statement's warnings can be asked for. From now on this table's statements travel alone.
     table.gives_warnings.store(true, Ordering::Relaxed);
-    let found = if last { transaction.query("SHOW WARNINGS").await? } else { Vec::new() };
+    let found = if last { transaction.warnings().await? } else { Vec::new() };
     // The error value of an ENUM is taken as it is, with a warning for each.
     let is_member = |row: &&TextRow| planned.error_members > 0 && is_error_member(row, table);
     let members_only = found.iter().filter(is_member).count() == planned.error_members;

@@ -247,7 +247,7 @@ impl Large<'_> {
         };
         for packet in &packets {
             send(transaction, packet, self.rules.dialect.packet_max, &|_| Some(self.at.clone())).await?;
-            self.stream.shared.counters.bytes.fetch_add(packet.sql.len() as u64, Ordering::Relaxed);
+            self.stream.shared.counters.bytes.fetch_add(packet.size() as u64, Ordering::Relaxed);
             self.stream.ctx.heartbeat.beat();
         }
         Ok(())

@@ -11,7 +11,7 @@ use dmnode_mysql::{ExecSummary, Row, SqlError};
 
 use super::change::{Change, RowChange};
 use super::conflict::{Conflict, ConflictLog, Tally};
-use super::deliver::{Place, fits, not_found, refused, warnings};
+use super::deliver::{Place, fits, not_found, refused, run, warnings};
 use super::diagnose::Evidence;
 use super::statement::{Builder, Dialect, Packet, Verb, exact_match, fires};
 use super::table::{Shape, Table};
@@ -252,7 +252,7 @@ impl<'a> Single<'a> {
         packet: &Packet,
     ) -> Result<Outcome, ApplyError> {
         fits(packet, self.rules.dialect.packet_max, self.place)?;
-        let done = transaction.execute_many(&packet.sql).await;
+        let done = run(transaction, packet).await;
         let planned = packet.statements.first();
         let table: Option<&Arc<Table>> = planned.and_then(|planned| planned.table.as_ref());
         let (Some(planned), Some(table)) = (planned, table) else {

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use dmnode_mysql::{ColumnType, Row, Value, write_exact_match, write_ident, write_literal};
+use bytes::Bytes;
+use dmnode_mysql::{
+    ColumnType, Row, Value, long_value, write_exact_match, write_ident, write_literal, write_parameter,
+    write_parameter_match,
+};
 
 use super::change::{Change, RowChange};
 use super::compact::Group;
@@ -56,8 +60,31 @@ pub struct Planned {
 pub struct Packet {
     /// The text, statements divided by `;`.
     pub sql: Vec<u8>,
+    /// Values too long for a text. A packet that has any is one prepared statement.
+    pub parameters: Vec<Bytes>,
     /// The statements.
     pub statements: Vec<Planned>,
+}
+
+impl Packet {
+    /// Bytes that travel.
+    pub fn size(&self) -> usize {
+        self.sql.len() + self.parameters.iter().map(Bytes::len).sum::<usize>()
+    }
+
+    /// Appends a value, as a parameter when the statement is `long` and the value is, too.
+    fn value(&mut self, row: &Row, index: usize, table: &Table, long: bool) {
+        match row.values.get(index) {
+            Some(value) => match long_value(value).filter(|_| long) {
+                Some(bytes) => {
+                    write_parameter(value, table.column(index), &mut self.sql);
+                    self.parameters.push(bytes.clone());
+                }
+                None => write_literal(value, table.column(index), &mut self.sql),
+            },
+            None => self.sql.extend_from_slice(b"NULL"),
+        }
+    }
 }
 
 /// What the SQL text depends on besides the rows.
@@ -115,7 +142,9 @@ impl Builder {
     }
 
     fn end(&mut self, table: &Arc<Table>, verb: Verb, expect: u64, change: Option<usize>) {
-        self.current.sql.push(b';');
+        if self.current.parameters.is_empty() {
+            self.current.sql.push(b';');
+        }
         self.current.statements.push(Planned {
             table: Some(Arc::clone(table)),
             verb,
@@ -125,7 +154,7 @@ impl Builder {
         });
         // Alone at the end of its packet, so that its warnings can be asked for.
         let members = self.current.statements.last().is_some_and(|planned| planned.error_members > 0);
-        if table.gives_warnings() || members {
+        if table.gives_warnings() || members || !self.current.parameters.is_empty() {
             self.cut();
         }
     }
@@ -309,7 +338,9 @@ impl Builder {
         let members = has_members(table) && rows.iter().any(|row| row.values.contains(&Value::Enum(0)));
         for row in rows {
             let memory = row.memory();
-            if count > 0 && (count >= most || self.current.sql.len() + memory * 2 > self.dialect.packet_limit)
+            let long = is_long(table, &[row]);
+            if count > 0
+                && (long || count >= most || self.current.sql.len() + memory * 2 > self.dialect.packet_limit)
             {
                 tail(table, &mut self.current.sql);
                 self.end(table, verb, count as u64 * each, change);
@@ -317,9 +348,12 @@ impl Builder {
             }
             if count == 0 {
                 self.make_room(memory);
+                if long {
+                    self.cut();
+                }
                 let start = self.start;
                 let out = &mut self.current.sql;
-                out.extend_from_slice(if members { lenient::INSERT } else { start }.as_bytes());
+                out.extend_from_slice(if members && !long { lenient::INSERT } else { start }.as_bytes());
                 write_table(table, out);
                 out.extend_from_slice(b" (");
                 let mut first = true;
@@ -331,16 +365,20 @@ impl Builder {
             } else {
                 self.current.sql.push(b',');
             }
-            let out = &mut self.current.sql;
-            out.push(b'(');
+            self.current.sql.push(b'(');
             let mut first = true;
             for index in &table.writable {
-                comma(&mut first, out);
-                write_value(row, *index, table, out);
+                comma(&mut first, &mut self.current.sql);
+                self.current.value(row, *index, table, long);
                 self.error_members += usize::from(row.values.get(*index) == Some(&Value::Enum(0)));
             }
-            out.push(b')');
+            self.current.sql.push(b')');
             count += 1;
+            if long {
+                tail(table, &mut self.current.sql);
+                self.end(table, verb, each, change);
+                count = 0;
+            }
         }
         if count > 0 {
             tail(table, &mut self.current.sql);
@@ -359,6 +397,10 @@ impl Builder {
             return;
         }
         self.make_room(before.memory() + after.memory());
+        let long = is_long(table, &[before, after]);
+        if long {
+            self.cut();
+        }
         let out = &mut self.current.sql;
         let members = changed.iter().any(|index| after.values.get(*index) == Some(&Value::Enum(0)));
         out.extend_from_slice(if members { lenient::UPDATE } else { "UPDATE " }.as_bytes());
@@ -366,13 +408,15 @@ impl Builder {
         out.extend_from_slice(b" SET ");
         let mut first = true;
         for index in &changed {
+            let out = &mut self.current.sql;
             comma(&mut first, out);
             write_ident(&table.column(*index).name, out);
             out.push(b'=');
-            write_value(after, *index, table, out);
+            self.current.value(after, *index, table, long);
             self.error_members += usize::from(after.values.get(*index) == Some(&Value::Enum(0)));
         }
         // A column with ON UPDATE CURRENT_TIMESTAMP would change by itself unless it is named.
+        let out = &mut self.current.sql;
         for index in table.writable.iter().filter(|index| !changed.contains(index)) {
             let column = table.column(*index);
             if matches!(column.data_type, ColumnType::Timestamp(_) | ColumnType::DateTime(_)) {
@@ -382,16 +426,20 @@ impl Builder {
                 write_ident(&column.name, out);
             }
         }
-        write_where(table, before, out);
+        write_where(table, before, long, &mut self.current);
         self.end(table, Verb::Update, 1, change);
     }
 
     fn delete(&mut self, table: &Arc<Table>, row: &Row, change: Option<usize>) {
         self.make_room(row.memory());
+        let long = is_long(table, &[row]);
+        if long {
+            self.cut();
+        }
         let out = &mut self.current.sql;
         out.extend_from_slice(b"DELETE FROM ");
         write_table(table, out);
-        write_where(table, row, out);
+        write_where(table, row, long, &mut self.current);
         self.end(table, Verb::Delete, 1, change);
     }
 
@@ -445,17 +493,16 @@ impl Builder {
             } else {
                 self.current.sql.push(b',');
             }
-            let out = &mut self.current.sql;
             if tuple {
-                out.push(b'(');
+                self.current.sql.push(b'(');
             }
             let mut first = true;
             for index in &table.identity {
-                comma(&mut first, out);
-                write_value(row, *index, table, out);
+                comma(&mut first, &mut self.current.sql);
+                self.current.value(row, *index, table, false);
             }
             if tuple {
-                out.push(b')');
+                self.current.sql.push(b')');
             }
             count += 1;
         }
@@ -488,39 +535,46 @@ fn has_members(table: &Table) -> bool {
     table.info.columns.iter().any(|column| matches!(column.data_type, ColumnType::Enum(_)))
 }
 
-fn write_value(row: &Row, index: usize, table: &Table, out: &mut Vec<u8>) {
-    match row.values.get(index) {
-        Some(value) => write_literal(value, table.column(index), out),
-        None => out.extend_from_slice(b"NULL"),
-    }
+/// Whether a statement with these rows has values that travel as parameters. Not together with the error value of an
+/// ENUM: the statement would have to be a lenient one.
+fn is_long(table: &Table, rows: &[&Row]) -> bool {
+    rows.iter().any(|row| row.values.iter().any(|value| long_value(value).is_some()))
+        && !(has_members(table) && rows.iter().any(|row| row.values.contains(&Value::Enum(0))))
 }
 
 /// The WHERE clause that finds exactly one row.
-fn write_where(table: &Table, row: &Row, out: &mut Vec<u8>) {
-    out.extend_from_slice(b" WHERE ");
+fn write_where(table: &Table, row: &Row, long: bool, packet: &mut Packet) {
+    packet.sql.extend_from_slice(b" WHERE ");
     if table.shape != Shape::Keyless {
         for (place, index) in table.identity.iter().enumerate() {
             if place > 0 {
-                out.extend_from_slice(b" AND ");
+                packet.sql.extend_from_slice(b" AND ");
             }
-            write_ident(&table.column(*index).name, out);
-            out.push(b'=');
-            write_value(row, *index, table, out);
+            write_ident(&table.column(*index).name, &mut packet.sql);
+            packet.sql.push(b'=');
+            packet.value(row, *index, table, false);
         }
         return;
     }
-    write_all_columns(table, row, out);
-    out.extend_from_slice(b" LIMIT 1");
+    write_all_columns(table, row, long, packet);
+    packet.sql.extend_from_slice(b" LIMIT 1");
 }
 
-fn write_all_columns(table: &Table, row: &Row, out: &mut Vec<u8>) {
+fn write_all_columns(table: &Table, row: &Row, long: bool, packet: &mut Packet) {
     let mut first = true;
     for index in &table.writable {
+        let out = &mut packet.sql;
         if !std::mem::replace(&mut first, false) {
             out.extend_from_slice(b" AND ");
         }
         match row.values.get(*index) {
-            Some(value) => write_exact_match(value, table.column(*index), out),
+            Some(value) => match long_value(value).filter(|_| long) {
+                Some(bytes) => {
+                    write_parameter_match(value, table.column(*index), out);
+                    packet.parameters.push(bytes.clone());
+                }
+                None => write_exact_match(value, table.column(*index), out),
+            },
             None => out.extend_from_slice(b"FALSE"),
         }
     }
@@ -536,10 +590,10 @@ pub fn exact_column(table: &Table, row: &Row, index: usize, out: &mut Vec<u8>) {
 
 /// The query that finds exactly this row, byte for byte.
 pub fn exact_match(table: &Table, row: &Row) -> Vec<u8> {
-    let mut out = b"SELECT 1 FROM ".to_vec();
-    write_table(table, &mut out);
-    out.extend_from_slice(b" WHERE ");
-    write_all_columns(table, row, &mut out);
-    out.extend_from_slice(b" LIMIT 1");
-    out
+    let mut packet = Packet { sql: b"SELECT 1 FROM ".to_vec(), ..Packet::default() };
+    write_table(table, &mut packet.sql);
+    packet.sql.extend_from_slice(b" WHERE ");
+    write_all_columns(table, row, false, &mut packet);
+    packet.sql.extend_from_slice(b" LIMIT 1");
+    packet.sql
 }

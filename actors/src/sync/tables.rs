@@ -21,9 +21,9 @@ use super::scope::Scope;
 use super::table::{ForeignKeys, Table};
 use super::tracker::{Tracked, Tracker};
 use crate::definitions::{Origin, info_of};
-use crate::fit::Misfit;
+use crate::fit::{Misfit, undefaulted, undefaulted_sql};
 use crate::load::ChunkFilter;
-use crate::progress::{ProgressStore, text_literal};
+use crate::progress::ProgressStore;
 use crate::target::target_error;
 
 /// Engines whose changes roll back.
@@ -314,12 +314,7 @@ impl Tables {
         if columns.is_empty() {
             return Ok(());
         }
-        let sql = format!(
-            "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {} \
-             AND COLUMN_DEFAULT IS NULL",
-            text_literal(&target.schema),
-            text_literal(&target.table)
-        );
+        let sql = undefaulted_sql(target);
         let mut attempt = 0;
         let rows = loop {
             let conn = self.connection().await?;
@@ -328,17 +323,7 @@ impl Tables {
                 Err(error) => self.lost(&mut attempt, error)?,
             }
         };
-        for column in columns {
-            if rows.iter().any(|row| row.str(0).is_some_and(|name| name == *column)) {
-                return Err(CodedError::new(
-                    codes::TARGET_COLUMN_WITHOUT_DEFAULT,
-                    "a column that only the target has cannot stand without a value",
-                )
-                .object(format!("{}.{} (source {source})", target, quote_ident(column)))
-                .remedy("give the column a default or let it be NULL, or drop it; then resume-task"));
-            }
-        }
-        Ok(())
+        undefaulted(columns, &rows, source, target).map_or(Ok(()), Err)
     }
 
     /// The target's description of a table.

@@ -15,6 +15,25 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(600);
 /// Larger texts are sent after the prefix, not with it.
 const TRAVELS_WITH_PREFIX: usize = 1 << 20;
 
+/// A connection that has sent more than this at once is not used for a further transaction.
+const KEPT_BUFFER: usize = 4 << 20;
+
+/// What a packet holds beside a statement's text.
+const PACKET_MARGIN: usize = 64;
+
+/// Parameters of together more than a protocol frame are sent before their statement, in pieces of about this size.
+const FRAME: usize = 0x00ff_ffff;
+
+/// The most that the server must take at once (its `max_allowed_packet`) for a statement with parameters of these sizes.
+/// Parameters that travel on their own count one by one: the server adds up the pieces of each.
+pub(crate) fn packet_needed(sql: usize, parameters: &[usize], packet_max: usize) -> usize {
+    let whole = sql + parameters.iter().sum::<usize>() + PACKET_MARGIN;
+    if parameters.is_empty() || whole < FRAME || packet_max <= FRAME + PACKET_MARGIN {
+        return whole;
+    }
+    parameters.iter().copied().max().unwrap_or(0).max(sql) + PACKET_MARGIN
+}
+
 /// Statements in the prefix: `BEGIN` and the compare-and-set.
 const PREFIX_STATEMENTS: usize = 2;
 
@@ -28,11 +47,15 @@ pub struct TargetTransaction<'a> {
     /// `BEGIN; UPDATE …;`, until it is sent.
     prefix: Option<&'a [u8]>,
     moved: bool,
+    /// The driver keeps buffers of the size of the largest packet for as long as the connection lives.
+    swollen: bool,
+    /// What the last statement's warnings were, where they cannot be asked for any more.
+    listed: Option<Vec<TextRow>>,
 }
 
 impl<'a> TargetTransaction<'a> {
     pub(super) fn new(conn: &'a mut Connection, heartbeat: &'a Heartbeat, prefix: &'a [u8]) -> Self {
-        Self { conn, heartbeat, prefix: Some(prefix), moved: false }
+        Self { conn, heartbeat, prefix: Some(prefix), moved: false, swollen: false, listed: None }
     }
 
     /// Sends what begins the transaction unless that has been done.
@@ -65,6 +88,7 @@ impl<'a> TargetTransaction<'a> {
     /// Several statements in one round trip, one summary each. On an error, those before the failing one have
     /// taken effect in this transaction.
     pub async fn execute_many(&mut self, sql: &[u8]) -> Result<Vec<ExecSummary>, ApplyError> {
+        self.listed = None;
         if sql.len() > TRAVELS_WITH_PREFIX {
             // Together they might be more than the server takes in one packet.
             self.ensure_begun().await?;
@@ -101,8 +125,36 @@ impl<'a> TargetTransaction<'a> {
 
     /// One statement.
     pub async fn execute(&mut self, sql: impl AsRef<[u8]>) -> Result<ExecSummary, ApplyError> {
+        self.listed = None;
         self.ensure_begun().await?;
         Ok(self.heartbeat.while_pending(ANSWER_LIMIT, self.conn.execute(sql)).await?)
+    }
+
+    /// One prepared statement, whose parameters are binary strings.
+    pub async fn execute_prepared(
+        &mut self,
+        sql: &[u8],
+        parameters: Vec<Vec<u8>>,
+    ) -> Result<ExecSummary, ApplyError> {
+        self.ensure_begun().await?;
+        self.swollen |= parameters.iter().map(Vec::len).sum::<usize>() > KEPT_BUFFER;
+        let run = self.conn.execute_prepared(sql, parameters);
+        let (summary, listed) = self.heartbeat.while_pending(ANSWER_LIMIT, run).await?;
+        self.listed = Some(listed);
+        Ok(summary)
+    }
+
+    /// The warnings of the last statement.
+    pub async fn warnings(&mut self) -> Result<Vec<TextRow>, ApplyError> {
+        match self.listed.take() {
+            Some(listed) => Ok(listed),
+            None => self.query("SHOW WARNINGS").await,
+        }
+    }
+
+    /// Whether the connection holds more memory than it is worth.
+    pub(super) fn is_swollen(&self) -> bool {
+        self.swollen
     }
 
     /// Rows of a query inside the transaction.
@@ -128,6 +180,7 @@ impl<'a> TargetTransaction<'a> {
         sql: &str,
         data: tokio::sync::mpsc::Receiver<Bytes>,
     ) -> Result<ExecSummary, ApplyError> {
+        self.listed = None;
         self.ensure_begun().await?;
         Ok(self.conn.load_data(sql, data).await?)
     }
