@@ -8,6 +8,7 @@
 pub mod check;
 pub(crate) mod definitions;
 pub mod diff;
+mod extended;
 pub mod failpoint;
 mod fit;
 mod lenient;

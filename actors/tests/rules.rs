@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
+#[path = "rules/extracted.rs"]
+mod extracted;
 mod support;
 
 use std::time::Duration;

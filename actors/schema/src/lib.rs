@@ -22,7 +22,7 @@ pub use event_filter::{Event, EventFilter, FilteredStatement, StatementFilter, S
 pub use filter::{BlockAllowList, is_system_schema};
 pub use lex::SqlMode;
 pub use propose::propose_replacement;
-pub use route::Router;
+pub use route::{ExtendedColumn, Router};
 pub use routing::{rewrite_routed, split_statements, strip_create_select_suffix};
 pub use statement::{NameRef, NameRole, SchemaRef, Statement, StatementKind, XaVerb, rewrite};
 pub use translate::{ServerVersion, Translated, translate, translate_collation, translate_with_default};

@@ -1,9 +1,10 @@
 //! Which target table a source table goes to: DM's table routes.
 
-use dmnode_model::CodedError;
-use dmnode_model::TableName;
-use dmnode_model::codes;
+use std::sync::Arc;
+
 use dmnode_model::config::RouteRule;
+use dmnode_model::{CodedError, SourceId, TableName, codes, regular_expression};
+use fancy_regex::Regex;
 
 use crate::filter::{meaning, misread_table};
 use crate::pattern::{Pattern, PatternError};
@@ -22,6 +23,62 @@ struct Rule {
     target_schema: String,
     /// Empty keeps the table's own name.
     target_table: String,
+    /// In DM's order: from the table, the schema, the source.
+    extracts: Vec<Extract>,
+}
+
+/// A column whose value is taken out of a name.
+#[derive(Debug, Clone)]
+struct Extract {
+    from: Origin,
+    regexp: Arc<Regex>,
+    column: String,
+}
+
+/// Which name.
+#[derive(Debug, Clone, Copy)]
+enum Origin {
+    Table,
+    Schema,
+    Source,
+}
+
+/// A column that a route adds to every row of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExtendedColumn {
+    /// The target's column.
+    pub column: String,
+    /// What it holds; empty when the rule's expression is not found in the name.
+    pub value: String,
+}
+
+/// Bounds one search in a name.
+const BACKTRACK_LIMIT: usize = 200_000;
+
+impl Extract {
+    fn all(rule: &RouteRule) -> Result<Vec<Extract>, CodedError> {
+        let rules = [
+            (Origin::Table, &rule.extract_table),
+            (Origin::Schema, &rule.extract_schema),
+            (Origin::Source, &rule.extract_source),
+        ];
+        let given = rules.into_iter().filter_map(|(from, rule)| Some((from, rule.as_ref()?)));
+        given
+            .map(|(from, rule)| {
+                let regexp = regular_expression::compile(&rule.regexp, false, BACKTRACK_LIMIT);
+                let regexp = Arc::new(regexp.map_err(|why| bad_route(format!("`{}`: {why}", rule.regexp)))?);
+                Ok(Extract { from, regexp, column: rule.target_column.clone() })
+            })
+            .collect()
+    }
+
+    /// DM's meaning: what all groups have found, one behind the other.
+    fn value(&self, name: &str) -> Result<String, CodedError> {
+        let found =
+            self.regexp.captures(name).map_err(|err| bad_route(format!("`{}`: {err}", self.regexp)))?;
+        let groups = found.iter().flat_map(|captures| captures.iter().skip(1).flatten());
+        Ok(groups.map(|group| group.as_str()).collect())
+    }
 }
 
 impl Rule {
@@ -57,6 +114,7 @@ impl Router {
                 table,
                 target_schema: rule.target_schema.clone(),
                 target_table: rule.target_table.clone(),
+                extracts: Extract::all(rule)?,
             })
         };
         Ok(Router { rules: rules.iter().map(compile).collect::<Result<_, _>>()? })
@@ -65,6 +123,26 @@ impl Router {
     /// The target of a table. A rule with a table pattern beats one without; two that match on one level are an
     /// error, since either answer would surprise somebody.
     pub fn route(&self, name: &TableName) -> Result<TableName, CodedError> {
+        let Some(rule) = self.rule_of(name)? else { return Ok(name.clone()) };
+        let table = if rule.target_table.is_empty() { &name.table } else { &rule.target_table };
+        Ok(TableName::new(rule.target_schema.as_str(), table.as_str()))
+    }
+
+    /// The columns that the table's route adds to its rows, with their values.
+    pub fn extended(&self, name: &TableName, source: &SourceId) -> Result<Vec<ExtendedColumn>, CodedError> {
+        let Some(rule) = self.rule_of(name)? else { return Ok(Vec::new()) };
+        let column = |extract: &Extract| {
+            let value = extract.value(match extract.from {
+                Origin::Table => &name.table,
+                Origin::Schema => &name.schema,
+                Origin::Source => source.as_str(),
+            })?;
+            Ok(ExtendedColumn { column: extract.column.clone(), value })
+        };
+        rule.extracts.iter().map(column).collect()
+    }
+
+    fn rule_of(&self, name: &TableName) -> Result<Option<&Rule>, CodedError> {
         let mut by_table = Vec::new();
         let mut by_schema = Vec::new();
         for rule in &self.rules {
@@ -73,9 +151,7 @@ impl Router {
             }
         }
         let matching = if by_table.is_empty() { by_schema } else { by_table };
-        let Some(rule) = only_one(&matching, &name.quoted())? else { return Ok(name.clone()) };
-        let table = if rule.target_table.is_empty() { &name.table } else { &rule.target_table };
-        Ok(TableName::new(rule.target_schema.as_str(), table.as_str()))
+        only_one(&matching, &name.quoted())
     }
 
     /// The target of a database, by the rules without a table pattern.
@@ -202,6 +278,8 @@ fn bad_route(cause: impl std::fmt::Display) -> CodedError {
 
 #[cfg(test)]
 mod tests {
+    use dmnode_model::config::ExtractRule;
+
     use super::*;
 
     fn rule(schema: &str, table: &str, target_schema: &str, target_table: &str) -> RouteRule {
@@ -273,6 +351,33 @@ mod tests {
         assert!(schema(&[rule("a*", "", "b", "")], "a1") && !schema(&[rule("a", "", "b", "")], "a"));
         assert!(schema(&[rule("a", "", "b", ""), rule("c", "t", "b", "u")], "a"));
         assert!(schema(&merging, "all") && !schema(&merging, "shop_1"));
+    }
+
+    #[test]
+    fn columns_are_taken_out_of_names() {
+        let extract = |regexp: &str, column: &str| {
+            Some(ExtractRule { regexp: regexp.into(), target_column: column.into() })
+        };
+        let router = Router::new(
+            &[
+                RouteRule {
+                    extract_table: extract("^t_(\\d+)(?:_(\\w))?", "c_table"),
+                    extract_schema: extract("none(x)", "c_schema"),
+                    extract_source: extract("(.*)", "c_source"),
+                    ..rule("shard_*", "t_*", "merged", "t")
+                },
+                rule("shard_*", "", "merged", ""),
+            ],
+            false,
+        )
+        .unwrap();
+        let of = |table: &str| {
+            let found = router.extended(&TableName::new("shard_1", table), &SourceId::new("s1")).unwrap();
+            found.into_iter().map(|it| format!("{}={}", it.column, it.value)).collect::<Vec<_>>()
+        };
+        assert_eq!(of("t_17_a"), ["c_table=17a", "c_schema=", "c_source=s1"]);
+        assert_eq!(of("T_17"), ["c_table=", "c_schema=", "c_source=s1"], "expressions tell case apart");
+        assert!(of("other").is_empty());
     }
 
     #[test]

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use dmnode_model::api::{DiffKind, DiffRow};
 use dmnode_model::error::CodedError;
-use dmnode_model::ids::TableName;
 use dmnode_mysql::TextRow;
 
 use super::Run;
@@ -70,23 +69,25 @@ async fn boundary(
     low: Option<&KeyValues>,
 ) -> Result<Option<KeyValues>, CodedError> {
     let offset = run.params.chunk_rows.saturating_sub(1);
-    let sql = |name: &TableName| {
+    let sql = |relation: &str| {
         format!(
-            "SELECT {} FROM {name} WHERE {} ORDER BY {} LIMIT 1 OFFSET {offset}",
+            "SELECT {} FROM {relation} WHERE {} ORDER BY {} LIMIT 1 OFFSET {offset}",
             key.select(),
             key.range(low, None),
             key.order()
         )
     };
     let mut found: Option<KeyValues> = None;
-    for (index, name) in
-        table.sources.iter().map(|(index, name)| (Some(*index), name)).chain([(None, &table.target)])
+    let target = table.target.quoted();
+    let sources = table.sources.iter().zip(&table.relations);
+    for (index, relation) in
+        sources.map(|((index, _), relation)| (Some(*index), relation)).chain([(None, &target)])
     {
         let side = match index {
             Some(index) => source(&mut run.sources, index)?,
             None => &mut run.target,
         };
-        let next = side.query(&sql(name)).await?.first().map(|row| key.read(row));
+        let next = side.query(&sql(relation)).await?.first().map(|row| key.read(row));
         found = match (found, next) {
             (Some(a), Some(b)) => Some(key.smaller(a, b)),
             (a, b) => a.or(b),
@@ -105,9 +106,9 @@ async fn suspects(
     run: &mut Run,
     condition: &str,
 ) -> Result<Vec<KeyValues>, CodedError> {
-    let sql = |name: &TableName| {
+    let sql = |relation: &str| {
         format!(
-            "SELECT {}, {}{} FROM {name} WHERE {condition}",
+            "SELECT {}, {}{} FROM {relation} WHERE {condition}",
             key.select(),
             table.digest(),
             table.json_select()
@@ -115,9 +116,9 @@ async fn suspects(
     };
     let mut expected: HashMap<KeyValues, Option<RowDigest>> = HashMap::new();
     let mut suspects = Vec::new();
-    for (index, name) in &table.sources {
+    for ((index, _), relation) in table.sources.iter().zip(&table.relations) {
         let side = source(&mut run.sources, *index)?;
-        side.rows(&sql(name), |row| {
+        side.rows(&sql(relation), |row| {
             let values = key.read(row);
             let digest = table.row_digest(row, key.columns.len());
             if expected.insert(values.clone(), digest).is_some() {
@@ -127,7 +128,7 @@ async fn suspects(
         .await?;
     }
     run.target
-        .rows(&sql(&table.target), |row| {
+        .rows(&sql(&table.target.quoted()), |row| {
             let values = key.read(row);
             let digest = table.row_digest(row, key.columns.len());
             match expected.remove(&values) {
@@ -265,10 +266,10 @@ async fn read_sources(
     keys: &[KeyValues],
 ) -> Result<HashMap<KeyValues, Vec<(usize, Texts)>>, CodedError> {
     let mut found: HashMap<KeyValues, Vec<(usize, Texts)>> = HashMap::new();
-    for (ordinal, (index, name)) in table.sources.iter().enumerate() {
+    for (ordinal, ((index, _), relation)) in table.sources.iter().zip(&table.relations).enumerate() {
         for part in keys.chunks(QUERY_KEYS) {
             let side = source(&mut run.sources, *index)?;
-            for row in side.query(&rows_sql(table, key, name, part)).await? {
+            for row in side.query(&rows_sql(table, key, relation, part)).await? {
                 let (values, texts) = split(key, row);
                 found.entry(values).or_default().push((ordinal, texts));
             }
@@ -284,8 +285,9 @@ async fn read_target(
     keys: &[KeyValues],
 ) -> Result<HashMap<KeyValues, Texts>, CodedError> {
     let mut found = HashMap::new();
+    let target = table.target.quoted();
     for part in keys.chunks(QUERY_KEYS) {
-        for row in run.target.query(&rows_sql(table, key, &table.target, part)).await? {
+        for row in run.target.query(&rows_sql(table, key, &target, part)).await? {
             let (values, texts) = split(key, row);
             found.insert(values, texts);
         }
@@ -293,9 +295,9 @@ async fn read_target(
     Ok(found)
 }
 
-fn rows_sql(table: &TableDiff, key: &Key, name: &TableName, keys: &[KeyValues]) -> String {
+fn rows_sql(table: &TableDiff, key: &Key, relation: &str, keys: &[KeyValues]) -> String {
     let columns: String = table.columns.iter().map(|column| format!(", {}", column.text())).collect();
-    format!("SELECT {}{columns} FROM {name} WHERE {}", key.select(), key.any_of(keys))
+    format!("SELECT {}{columns} FROM {relation} WHERE {}", key.select(), key.any_of(keys))
 }
 
 fn split(key: &Key, mut row: TextRow) -> (KeyValues, Texts) {

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use dmnode_model::api::{DiffKind, DiffRow};
 use dmnode_model::error::CodedError;
-use dmnode_model::ids::TableName;
 
 use super::Run;
 use super::side::Side;
@@ -134,15 +133,15 @@ fn describe(
 
 async fn count_sources(table: &TableDiff, run: &mut Run, condition: &str) -> Result<Counts, CodedError> {
     let mut counts = Counts::new();
-    for (index, name) in &table.sources {
-        count(table, source(&mut run.sources, *index)?, name, condition, &mut counts).await?;
+    for ((index, _), relation) in table.sources.iter().zip(&table.relations) {
+        count(table, source(&mut run.sources, *index)?, relation, condition, &mut counts).await?;
     }
     Ok(counts)
 }
 
 async fn count_target(table: &TableDiff, run: &mut Run, condition: &str) -> Result<Counts, CodedError> {
     let mut counts = Counts::new();
-    count(table, &mut run.target, &table.target, condition, &mut counts).await?;
+    count(table, &mut run.target, &table.target.quoted(), condition, &mut counts).await?;
     Ok(counts)
 }
 
@@ -150,12 +149,12 @@ async fn count_target(table: &TableDiff, run: &mut Run, condition: &str) -> Resu
 async fn count(
     table: &TableDiff,
     side: &mut Side,
-    name: &TableName,
+    relation: &str,
     condition: &str,
     counts: &mut Counts,
 ) -> Result<(), CodedError> {
     let sql = format!(
-        "SELECT * FROM (SELECT {} AS h{} FROM {name}) AS d WHERE {condition}",
+        "SELECT * FROM (SELECT {} AS h{} FROM {relation}) AS d WHERE {condition}",
         table.digest(),
         table.json_select()
     );

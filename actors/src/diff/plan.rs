@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use dmnode_model::codes;
 use dmnode_model::config::{SourceConfig, SubtaskConfig};
 use dmnode_model::error::CodedError;
-use dmnode_model::ids::TableName;
-use dmnode_schema::{BlockAllowList, Router, is_system_schema};
+use dmnode_model::ids::{SourceId, TableName};
+use dmnode_schema::{BlockAllowList, ExtendedColumn, Router, is_system_schema};
 
 use super::DiffParams;
 use super::lag::Lag;
@@ -22,6 +22,8 @@ pub(super) struct TablePair {
     pub in_target: bool,
     /// Index of the source, and its table.
     pub sources: Vec<(usize, TableName)>,
+    /// What the route of each of them adds to its rows.
+    pub extended: Vec<Vec<ExtendedColumn>>,
 }
 
 impl TablePair {
@@ -49,6 +51,7 @@ struct Scope {
     allow: BlockAllowList,
     router: Router,
     meta_schema: String,
+    source: SourceId,
 }
 
 impl Scope {
@@ -58,6 +61,7 @@ impl Scope {
             allow: BlockAllowList::new(&subtask.block_allow_list, case_sensitive)?,
             router: Router::new(&subtask.routes, case_sensitive)?,
             meta_schema: subtask.meta_schema.clone(),
+            source: subtask.source_id.clone(),
         })
     }
 
@@ -119,7 +123,9 @@ async fn make(params: &DiffParams, sources: &mut [Side], target: &mut Side) -> R
                 target: found.cloned().unwrap_or(goes_to),
                 in_target: found.is_some(),
                 sources: Vec::new(),
+                extended: Vec::new(),
             });
+            pair.extended.push(scope.router.extended(&name, &scope.source)?);
             pair.sources.push((index, name));
         }
         schemas.push(schemas_of(side).await?);

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use dmnode_model::api::{DiffKind, DiffRow};
 use dmnode_model::codes;
 use dmnode_model::error::CodedError;
-use dmnode_model::ids::TableName;
-use dmnode_mysql::{TableInfo, TextRow};
+use dmnode_model::ids::{TableName, quote_ident};
+use dmnode_mysql::{KeyColumn, TableInfo, TextRow};
 use sha2::{Digest as _, Sha256};
 
 use super::columns::{Columns, ComparedColumn, Meaning};
@@ -14,6 +14,7 @@ use super::keys::Key;
 use super::plan::TablePair;
 use super::side::Side;
 use super::{Run, json, keyed, keyless};
+use crate::extended::{Constant, constants};
 
 /// Digest of a row.
 pub(super) type RowDigest = [u8; 32];
@@ -23,6 +24,8 @@ pub(super) struct TableDiff {
     pub target: TableName,
     /// Index of the source, and its table.
     pub sources: Vec<(usize, TableName)>,
+    /// What is read of each of them, as it stands behind FROM.
+    pub relations: Vec<String>,
     pub indexes: BTreeSet<usize>,
     pub columns: Vec<ComparedColumn>,
     pub key: Option<Key>,
@@ -32,16 +35,17 @@ impl TableDiff {
     /// Reads the definitions. Columns on one side only are reported here, when they stay so behind the lag.
     pub async fn prepare(run: &mut Run, pair: &TablePair) -> Result<TableDiff, CodedError> {
         let indexes = pair.source_indexes();
-        let (mut target, mut infos) = load(run, pair).await?;
-        let mut columns = Columns::pair(&target, &infos);
-        if !columns.missing.is_empty() || !columns.extra.is_empty() {
+        let mut loaded = load(run, pair).await?;
+        let mut columns = Columns::pair(&loaded.target, &loaded.sources);
+        if !columns.missing.is_empty() || !columns.extra.is_empty() || !loaded.unfit.is_empty() {
             run.lag.pass(&mut run.sources, &mut run.target, &indexes).await?;
-            (target, infos) = load(run, pair).await?;
-            columns = Columns::pair(&target, &infos);
+            loaded = load(run, pair).await?;
+            columns = Columns::pair(&loaded.target, &loaded.sources);
         }
+        let Loaded { target, sources: infos, relations, unfit } = loaded;
         let differing: Vec<String> = columns.missing.iter().chain(&columns.extra).cloned().collect();
-        if !differing.is_empty() {
-            let mut detail = Vec::new();
+        if !differing.is_empty() || !unfit.is_empty() {
+            let mut detail = unfit;
             for (what, names) in
                 [("not in the target", &columns.missing), ("only in the target", &columns.extra)]
             {
@@ -64,6 +68,7 @@ impl TableDiff {
             key: Key::common(&target, &infos),
             target: target.name,
             sources: pair.sources.clone(),
+            relations,
             indexes,
             columns: columns.common,
         })
@@ -125,7 +130,7 @@ impl TableDiff {
     }
 
     /// Count and sums over the digests of the rows that meet a condition. Sums, not XOR: rows may be equal.
-    pub fn checksum_sql(&self, table: &TableName, condition: &str) -> String {
+    pub fn checksum_sql(&self, table: &str, condition: &str) -> String {
         let part =
             |start: u8| format!("SUM(CAST(CONV(SUBSTRING(h, {start}, 16), 16, 10) AS DECIMAL(20, 0)))");
         // The LIMIT keeps the server from computing the digest once for each sum.
@@ -147,12 +152,12 @@ impl TableDiff {
         let Run { target, sources, .. } = run;
         let of_sources = async {
             let mut sum = Checksum::default();
-            for (index, table) in &self.sources {
-                sum.add(&checksum(source(sources, *index)?, &self.checksum_sql(table, condition)).await?);
+            for ((index, _), relation) in self.sources.iter().zip(&self.relations) {
+                sum.add(&checksum(source(sources, *index)?, &self.checksum_sql(relation, condition)).await?);
             }
             Ok::<_, CodedError>(sum)
         };
-        let target_sql = self.checksum_sql(&self.target, condition);
+        let target_sql = self.checksum_sql(&self.target.quoted(), condition);
         tokio::try_join!(of_sources, checksum(target, &target_sql))
     }
 }
@@ -198,12 +203,66 @@ pub(super) fn source(sources: &mut [Side], index: usize) -> Result<&mut Side, Co
         .ok_or_else(|| CodedError::new(codes::INTERNAL, "a table of the comparison has no source"))
 }
 
-async fn load(run: &mut Run, pair: &TablePair) -> Result<(TableInfo, Vec<TableInfo>), CodedError> {
-    let mut infos = Vec::with_capacity(pair.sources.len());
-    for (index, name) in &pair.sources {
-        infos.push(load_one(source(&mut run.sources, *index)?, name).await?);
+/// What the tables are; those of the sources with what their routes add.
+struct Loaded {
+    target: TableInfo,
+    sources: Vec<TableInfo>,
+    relations: Vec<String>,
+    /// Columns of routes that cannot be compared.
+    unfit: Vec<String>,
+}
+
+async fn load(run: &mut Run, pair: &TablePair) -> Result<Loaded, CodedError> {
+    let target = load_one(&mut run.target, &pair.target).await?;
+    let mut loaded = Loaded { target, sources: Vec::new(), relations: Vec::new(), unfit: Vec::new() };
+    for ((index, name), route) in pair.sources.iter().zip(&pair.extended) {
+        let mut info = load_one(source(&mut run.sources, *index)?, name).await?;
+        let mut relation = name.quoted();
+        match constants(route, &info, &loaded.target) {
+            Ok(added) if added.is_empty() => {}
+            Ok(added) => {
+                relation = extended_relation(&info, &added);
+                extend(&mut info, &added);
+            }
+            Err(misfit) => {
+                loaded.unfit.push(format!("{name}: column {} {}", quote_ident(&misfit.column), misfit.why))
+            }
+        }
+        loaded.sources.push(info);
+        loaded.relations.push(relation);
     }
-    Ok((load_one(&mut run.target, &pair.target).await?, infos))
+    Ok(loaded)
+}
+
+/// The source's rows with the constants of its route. Servers merge this into the query around it.
+fn extended_relation(info: &TableInfo, added: &[Constant]) -> String {
+    let own = info.columns.iter().map(|column| quote_ident(&column.name));
+    let constants = added
+        .iter()
+        .map(|constant| format!("{} AS {}", constant.sql(false), quote_ident(&constant.column.name)));
+    let list: Vec<String> = own.chain(constants).collect();
+    format!("(SELECT {} FROM {}) AS source_rows", list.join(", "), info.name)
+}
+
+/// With the constants as columns. What is unique without them is so with any of them.
+fn extend(info: &mut TableInfo, added: &[Constant]) {
+    let own = info.columns.len();
+    info.columns.extend(added.iter().map(Constant::at_source));
+    let mut keys = Vec::new();
+    for key in info.keys.iter().filter(|key| key.unique) {
+        // At most three columns: the table's, the schema's and the source's.
+        for chosen in 1..(1_u32 << added.len().min(3)) {
+            let mut key = key.clone();
+            let parts = (0..added.len()).filter(|place| chosen & (1 << place) != 0);
+            key.columns.extend(parts.map(|place| KeyColumn {
+                column: Some(own + place),
+                prefix_len: None,
+                expression: None,
+            }));
+            keys.push(key);
+        }
+    }
+    info.keys.extend(keys);
 }
 
 async fn load_one(side: &mut Side, name: &TableName) -> Result<TableInfo, CodedError> {

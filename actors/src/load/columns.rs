@@ -8,7 +8,9 @@ use dmnode_model::codes;
 use dmnode_model::error::CodedError;
 use dmnode_model::ids::quote_ident;
 use dmnode_mysql::{ColumnInfo, ColumnType, TableInfo};
+use dmnode_schema::ExtendedColumn;
 
+use crate::extended::{constants, without};
 use crate::fit::misfit;
 
 /// How the bytes of a value become an SQL literal.
@@ -52,12 +54,18 @@ pub(super) struct CopyColumn {
 const WIDE: [&str; 4] = ["ucs2", "utf16", "utf16le", "utf32"];
 
 /// The columns to copy, in the source's order; they go to the target's columns of the same names, wherever those are.
-/// What the target computes by itself is left to it.
-pub(super) fn map_columns(source: &TableInfo, target: &TableInfo) -> Result<Vec<CopyColumn>, CodedError> {
+/// What the target computes by itself is left to it. Behind them stand those that the table's route adds.
+pub(super) fn map_columns(
+    source: &TableInfo,
+    target: &TableInfo,
+    route: &[ExtendedColumn],
+) -> Result<Vec<CopyColumn>, CodedError> {
     let mismatch = |column: &str, why: &str| {
         CodedError::new(codes::COPY_TARGET_MISMATCH, format!("column {} {why}", quote_ident(column)))
             .object(format!("{} into {}", source.name, target.name))
     };
+    let added = constants(route, source, target).map_err(|misfit| mismatch(&misfit.column, &misfit.why))?;
+    let (whole, target) = (target, &without(target, route));
     if let Some(misfit) = misfit(source, target) {
         return Err(mismatch(&misfit.column, &misfit.why));
     }
@@ -71,6 +79,13 @@ pub(super) fn map_columns(source: &TableInfo, target: &TableInfo) -> Result<Vec<
     }
     if columns.is_empty() {
         return Err(mismatch("", "of any kind to copy is missing"));
+    }
+    for constant in &added {
+        // Read as if the source had it.
+        let Some((_, to)) = whole.column(&constant.column.name) else { continue };
+        let mut column = map_column(&constant.at_source(), to).map_err(|why| mismatch(&to.name, &why))?;
+        column.select = constant.sql(column.member);
+        columns.push(column);
     }
     Ok(columns)
 }

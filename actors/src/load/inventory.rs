@@ -6,10 +6,10 @@ use dmnode_model::codes;
 use dmnode_model::config::{SourceConfig, SubtaskConfig};
 use dmnode_model::error::CodedError;
 use dmnode_model::gtid::Flavor;
-use dmnode_model::ids::TableName;
+use dmnode_model::ids::{SourceId, TableName};
 use dmnode_model::policy::{self, Side};
 use dmnode_mysql::{Connection, SqlError};
-use dmnode_schema::{BlockAllowList, Router};
+use dmnode_schema::{BlockAllowList, ExtendedColumn, Router};
 use sha2::{Digest, Sha256};
 
 use crate::progress::text_literal;
@@ -23,6 +23,7 @@ pub(super) struct Scope {
     allow: BlockAllowList,
     router: Router,
     meta_schema: String,
+    source: SourceId,
     /// Databases without tables are made in the target only when no table is named.
     empty_schemas: bool,
 }
@@ -34,12 +35,18 @@ impl Scope {
             allow: BlockAllowList::new(&subtask.block_allow_list, case_sensitive)?,
             router: Router::new(&subtask.routes, case_sensitive)?,
             meta_schema: subtask.meta_schema.clone(),
+            source: subtask.source_id.clone(),
             empty_schemas: subtask.block_allow_list.do_tables.is_empty(),
         })
     }
 
     pub fn router(&self) -> &Router {
         &self.router
+    }
+
+    /// The columns that the table's route adds to its rows.
+    pub fn extended(&self, table: &TableName) -> Result<Vec<ExtendedColumn>, CodedError> {
+        self.router.extended(table, &self.source)
     }
 
     fn takes(&self, table: &TableName) -> Result<bool, CodedError> {

@@ -15,6 +15,7 @@ use super::columns::{CopyColumn, map_columns};
 use super::inventory::{Scope, SourceSchema, SourceTable, identity, show_create, source_error};
 use super::plan::{Size, cut, cut_column};
 use crate::definitions::{DefinitionTable, Followed, Origin, definition_of};
+use crate::extended::without;
 use crate::failpoint;
 use crate::fit::{target_only, undefaulted, undefaulted_sql};
 use crate::progress::ProgressUpdate;
@@ -136,6 +137,9 @@ impl Workshop {
         let created = match self.target_info(applier, &table.target).await? {
             Some(_) => false,
             None => {
+                if let Some(extended) = self.scope.extended(&table.name)?.first() {
+                    return Err(no_target(&table, &extended.column).into());
+                }
                 if !self.make_table(desk, applier, &table).await? {
                     return Ok(None);
                 }
@@ -283,8 +287,9 @@ impl Workshop {
             .object(&target.name)
             .into());
         }
-        let columns = map_columns(&source, &target)?;
-        let further = target_only(&source, &target);
+        let route = self.scope.extended(&table.name)?;
+        let columns = map_columns(&source, &target, &route)?;
+        let further = target_only(&source, &without(&target, &route));
         if !further.is_empty() {
             let rows = applier.connection().await?.query(undefaulted_sql(&target.name)).await?;
             if let Some(error) = undefaulted(&further, &rows, &source.name, &target.name) {
@@ -310,6 +315,16 @@ async fn bounds(
     let row = conn.query_one(&sql).await.map_err(|err| source_error(&err).object(table))?;
     let key = |index: usize| row.as_ref()?.str(index)?.parse::<i128>().ok();
     Ok(key(0).zip(key(1)))
+}
+
+/// What column a name is put into is the user's to say.
+fn no_target(table: &SourceTable, column: &str) -> CodedError {
+    CodedError::new(
+        codes::COPY_TARGET_MISMATCH,
+        format!("a route adds the column {} to the rows of a table that the target does not have", quote_ident(column)),
+    )
+    .object(format!("{} into {}", table.name, table.target))
+    .remedy("create the target's table with the source's columns and those of the route's extract rules, then resume-task")
 }
 
 fn changed_table(table: &TableName, why: &str) -> CodedError {

@@ -82,8 +82,7 @@ impl Evidence {
         let Some(key) = key_of(&table.info, &error.message) else {
             return Ok(unclear("which key it is cannot be told"));
         };
-        let Some(condition) = condition(&table.info, key, row, &|index| table.column(index).name.clone())
-        else {
+        let Some(condition) = condition(&table.info, key, row, &|_| true) else {
             return Ok(unclear("the key is over an expression, so the row in the way is not looked for"));
         };
         let found = match self.look(transaction, table, key, row, &condition).await {
@@ -195,8 +194,9 @@ impl Evidence {
         let mut conn = Connection::connect(&self.source, &options).await?;
         let mut answer = AtSource { asked: true, ..AtSource::default() };
         answer.info = TableInfo::load(&mut conn, &table.source).await?;
-        answer.shards = self.shards(&mut conn, table).await?;
-        let condition = condition(&table.info, key, row, &|index| table.column(index).name.clone());
+        answer.shards = self.shards(&mut conn, table, key).await?;
+        // The source does not have what the route adds.
+        let condition = condition(&table.info, key, row, &|index| !table.is_extended(index));
         if let Some(condition) = &condition {
             for shard in answer.shards.iter().take(SHARDS_MAX) {
                 let sql = format!("SELECT 1 FROM {shard} WHERE {condition} LIMIT 1");
@@ -209,14 +209,23 @@ impl Evidence {
                     conn = Connection::connect(&self.source, &options).await?;
                 }
             }
-            let list = select_list(table, &compared(table, row));
+            let own: Vec<usize> =
+                compared(table, row).into_iter().filter(|index| !table.is_extended(*index)).collect();
+            let list = select_list(table, &own);
             let sql = format!("SELECT {list} FROM {} WHERE {condition} LIMIT 1", table.source);
             if let Ok(rows) = conn.query(sql).await
                 && let Some(now) = rows.first()
             {
-                answer.same_row = (0..now.len()).all(|place| {
-                    now.bytes(place) == found.values.get(place).and_then(|value| value.as_deref())
-                });
+                let same_route = table
+                    .info
+                    .columns
+                    .iter()
+                    .skip(table.source_columns().len())
+                    .all(|column| !found.differing.contains(&column.name));
+                answer.same_row = same_route
+                    && (0..now.len()).all(|place| {
+                        now.bytes(place) == found.values.get(place).and_then(|value| value.as_deref())
+                    });
             }
         }
         conn.close().await;
@@ -224,7 +233,12 @@ impl Evidence {
     }
 
     /// The source's tables, besides this one, that go to the same target table.
-    async fn shards(&self, conn: &mut Connection, table: &Table) -> Result<Vec<TableName>, SqlError> {
+    async fn shards(
+        &self,
+        conn: &mut Connection,
+        table: &Table,
+        key: &KeyInfo,
+    ) -> Result<Vec<TableName>, SqlError> {
         let Ok(scope) = Scope::new(&self.subtask) else { return Ok(Vec::new()) };
         let rows = conn
             .query("SELECT table_schema, table_name FROM information_schema.tables WHERE table_type = 'BASE TABLE'")
@@ -234,8 +248,21 @@ impl Evidence {
             .filter_map(|row| Some(TableName::new(row.string(0)?, row.string(1)?)))
             .filter(|name| *name != table.source && scope.has_table(name).unwrap_or(false))
             .filter(|name| scope.router().route(name).is_ok_and(|target| target == *table.target()))
+            .filter(|name| !keeps_apart(&scope, table, key, name))
             .collect())
     }
+}
+
+/// Whether the columns that routes add make the key of another source table's rows another one.
+fn keeps_apart(scope: &Scope, table: &Table, key: &KeyInfo, other: &TableName) -> bool {
+    let (Ok(ours), Ok(theirs)) = (scope.extended(&table.source), scope.extended(other)) else { return false };
+    let in_key = |name: &str| {
+        key.columns.iter().any(|part| {
+            let column = part.column.and_then(|index| table.info.columns.get(index));
+            column.is_some_and(|column| column.name.to_lowercase() == name.to_lowercase())
+        })
+    };
+    ours.iter().any(|own| in_key(&own.column) && !theirs.contains(own))
 }
 
 /// Weighs what was found.
@@ -381,16 +408,20 @@ fn key_of<'a>(info: &'a TableInfo, message: &str) -> Option<&'a KeyInfo> {
 }
 
 /// The condition that finds the row in the way, by the rules of the key.
-fn condition(info: &TableInfo, key: &KeyInfo, row: &Row, name: &dyn Fn(usize) -> String) -> Option<String> {
+/// Only parts that `wanted` names.
+fn condition(info: &TableInfo, key: &KeyInfo, row: &Row, wanted: &dyn Fn(usize) -> bool) -> Option<String> {
     let mut out = Vec::new();
     for part in &key.columns {
         let index = part.column?;
+        if !wanted(index) {
+            continue;
+        }
         let column = info.columns.get(index)?;
         let value = row.values.get(index).filter(|value| !matches!(value, Value::Absent | Value::Null))?;
         if !out.is_empty() {
             out.extend_from_slice(b" AND ");
         }
-        let ident = quote_ident(&name(index));
+        let ident = quote_ident(&column.name);
         match part.prefix_len {
             Some(len) => {
                 out.extend_from_slice(format!("LEFT({ident}, {len}) = LEFT(").as_bytes());

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use dmnode_mysql::{ColumnInfo, ColumnType, KeyColumn, KeyInfo, TableInfo, TableMap};
 
+use crate::extended::Constant;
 use crate::fit::{Misfit, inconvertible};
 
 /// MySQL's generated invisible primary key.
@@ -102,6 +103,34 @@ impl Mapping {
             source_key = true;
         }
         Ok(Self { source, table, target_only, source_key, hidden: dropped })
+    }
+}
+
+impl Mapping {
+    /// Adds the columns of the table's route behind the source's. `target` is the table as it is, with them; the mapping
+    /// was made without.
+    #[must_use]
+    pub fn extended(mut self, target: &TableInfo, constants: &[Constant]) -> Self {
+        if constants.is_empty() {
+            return self;
+        }
+        self.table.columns.extend(constants.iter().map(|constant| constant.column.clone()));
+        let mut places: HashMap<usize, usize> = HashMap::new();
+        for (index, column) in self.table.columns.iter().enumerate() {
+            if let Some((place, _)) = target.column(&column.name) {
+                places.insert(place, index);
+            }
+        }
+        let own = self.source_key.then(|| self.table.keys.pop()).flatten();
+        self.table.keys = target.keys.iter().filter_map(|key| mapped_key(key, target, &places)).collect();
+        self.source_key = false;
+        if self.table.row_identity().is_none()
+            && let Some(key) = own
+        {
+            self.table.keys.push(key);
+            self.source_key = true;
+        }
+        self
     }
 }
 

@@ -67,7 +67,7 @@ impl RowFilters {
         if let Some(known) = self.compiled.get(&table.number) {
             return Ok(known.clone());
         }
-        let compiled = self.compile(&table.source, &table.info.columns)?.map(Arc::new);
+        let compiled = self.compile(&table.source, table.source_columns())?.map(Arc::new);
         if self.compiled.len() >= COMPILED_MAX {
             self.compiled.clear();
         }

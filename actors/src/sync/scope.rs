@@ -1,11 +1,11 @@
 //! What of the source is migrated, and under which names: pure, from the configuration.
 
-use dmnode_model::TableName;
 use dmnode_model::codes;
 use dmnode_model::config::SubtaskConfig;
 use dmnode_model::error::CodedError;
+use dmnode_model::{SourceId, TableName};
 use dmnode_mysql::RowsKind;
-use dmnode_schema::{BlockAllowList, Event, EventFilter, Router, Subject, Verdict};
+use dmnode_schema::{BlockAllowList, Event, EventFilter, ExtendedColumn, Router, Subject, Verdict};
 
 /// Scope and names: pure, from the configuration.
 pub struct Scope {
@@ -13,6 +13,7 @@ pub struct Scope {
     router: Router,
     filter: EventFilter,
     meta_schema: String,
+    source: SourceId,
     /// The source has all its names in lower case, however a statement spells them.
     pub lower_case: bool,
 }
@@ -25,6 +26,7 @@ impl Scope {
             router: Router::new(&subtask.routes, subtask.case_sensitive)?,
             filter: EventFilter::new(&subtask.filters, subtask.case_sensitive)?,
             meta_schema: subtask.meta_schema.clone(),
+            source: subtask.source_id.clone(),
             lower_case: false,
         })
     }
@@ -42,6 +44,11 @@ impl Scope {
     /// Routes.
     pub fn router(&self) -> &Router {
         &self.router
+    }
+
+    /// The columns that the table's route adds to its rows.
+    pub fn extended(&self, name: &TableName) -> Result<Vec<ExtendedColumn>, CodedError> {
+        self.router.extended(name, &self.source)
     }
 
     /// Event filters.

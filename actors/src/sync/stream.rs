@@ -327,7 +327,8 @@ impl Stream {
                     (Some(copied), Some(row)) => without_copied(row, |row| copied(row, &known))?,
                     (_, row) => row,
                 };
-                if let Some(row) = row {
+                if let Some(mut row) = row {
+                    known.table.extend(&mut row);
                     let change = Change { table: Arc::clone(&known.table), row, foreign_key_checks };
                     open.bytes += change.memory();
                     open.changes.push(change);

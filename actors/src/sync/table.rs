@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use dmnode_model::TableName;
-use dmnode_mysql::{ColumnInfo, TableInfo};
+use dmnode_mysql::{ColumnInfo, Row, TableInfo, Value};
 
+use super::change::RowChange;
 use super::write_set::KeyPlan;
 
 /// How changes of a table may be rearranged inside one target transaction.
@@ -43,6 +44,8 @@ pub struct Table {
     pub fires_actions: bool,
     /// Index of the column by whose value the copy was cut.
     pub copy_key: Option<usize>,
+    /// Values of the last columns, which the source does not have: the route gives them.
+    pub extended: Vec<Value>,
     /// Statements on this table give warnings: they travel alone, so that every warning is looked at.
     pub gives_warnings: AtomicBool,
 }
@@ -97,6 +100,7 @@ impl Table {
             cascades: foreign.cascades,
             fires_actions: foreign.fires_actions,
             copy_key,
+            extended: Vec::new(),
             gives_warnings: AtomicBool::new(false),
             info,
         }
@@ -108,6 +112,32 @@ impl Table {
         self.identity_name = None;
         if self.shape == Shape::Net {
             self.shape = Shape::Ordered;
+        }
+    }
+
+    /// The columns that the source has, in its order.
+    pub fn source_columns(&self) -> &[ColumnInfo] {
+        let own = self.info.columns.len().saturating_sub(self.extended.len());
+        self.info.columns.get(..own).unwrap_or(&self.info.columns)
+    }
+
+    /// Whether a column is one that the route adds.
+    pub fn is_extended(&self, index: usize) -> bool {
+        index >= self.source_columns().len()
+    }
+
+    /// Adds the route's values to the row images of a change.
+    pub fn extend(&self, change: &mut RowChange) {
+        if self.extended.is_empty() {
+            return;
+        }
+        let add = |row: &mut Row| row.values.extend_from_slice(&self.extended);
+        match change {
+            RowChange::Insert(row) | RowChange::Delete(row) => add(row),
+            RowChange::Update(before, after) => {
+                add(before);
+                add(after);
+            }
         }
     }
 

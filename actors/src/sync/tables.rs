@@ -21,6 +21,7 @@ use super::scope::Scope;
 use super::table::{ForeignKeys, Table};
 use super::tracker::{Tracked, Tracker};
 use crate::definitions::{Origin, info_of};
+use crate::extended::{constants, without};
 use crate::fit::{Misfit, undefaulted, undefaulted_sql};
 use crate::load::ChunkFilter;
 use crate::progress::ProgressStore;
@@ -28,6 +29,8 @@ use crate::target::target_error;
 
 /// Engines whose changes roll back.
 const TRANSACTIONAL: [&str; 5] = ["InnoDB", "RocksDB", "ROCKSDB", "TokuDB", "XtraDB"];
+/// What to do about columns that a route adds.
+const EXTENDED_REMEDY: &str = "give the target's table the column with a fitting type (the source's must not have it), or change the route; then resume-task";
 /// Connections tried for one look at the target.
 const ATTEMPTS: u32 = 5;
 
@@ -245,7 +248,11 @@ impl Tables {
             .object(&target));
         }
         let alone = !scope.router().is_shared(source)?;
-        let mapping = self.mapping(map, &info, alone, place).await?;
+        let route = scope.extended(source)?;
+        let mapping = self.mapping(map, &without(&info, &route), alone, place).await?;
+        let added = constants(&route, &mapping.source, &info)
+            .map_err(|misfit| unfit(source, &info, &misfit).remedy(EXTENDED_REMEDY))?;
+        let mapping = mapping.extended(&info, &added);
         self.check_target_only(&mapping.target_only, &target, source).await?;
         if mapping.hidden {
             tracing::info!(table = %source,
@@ -255,6 +262,7 @@ impl Tables {
         self.next_number += 1;
         let copy_key = copied.and_then(|filter| filter.key_column(source));
         let mut table = Table::new(self.next_number, source.clone(), mapping.table, foreign, copy_key);
+        table.extended = added.into_iter().map(|constant| constant.value).collect();
         if mapping.source_key {
             table.found_by_source_key();
         }
@@ -270,9 +278,7 @@ impl Tables {
         place: &str,
     ) -> Result<Mapping, CodedError> {
         let misfit = |misfit: Misfit| {
-            unlike(&map.name, "the target's table cannot take the source's rows")
-                .object(format!("{} (source {})", target.name, map.name))
-                .cause(format!("column {} {}", quote_ident(&misfit.column), misfit.why))
+            unfit(&map.name, target, &misfit)
                 .remedy("was a DDL skipped, or was the target's table changed by hand? give it the column, or tell the source's definition at this position with `binlog-schema update`; then resume-task")
         };
         if let Some(followed) = self.tracker.get(&map.name) {
@@ -397,6 +403,12 @@ fn unlike(table: &TableName, message: &'static str) -> CodedError {
     CodedError::new(codes::SYNCER_UNIT_DML_COLUMN_NOT_MATCH, message)
         .object(table)
         .remedy("was a DDL skipped? tell the source's definition at this position with `binlog-schema update`, then resume-task")
+}
+
+fn unfit(source: &TableName, target: &TableInfo, misfit: &Misfit) -> CodedError {
+    unlike(source, "the target's table cannot take the source's rows")
+        .object(format!("{} (source {source})", target.name))
+        .cause(format!("column {} {}", quote_ident(&misfit.column), misfit.why))
 }
 
 /// One foreign key.

@@ -1,6 +1,6 @@
 //! Which tables and events a task takes, and where they go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -97,6 +97,13 @@ pub struct RouteRule {
     pub extract_schema: Option<ExtractRule>,
     /// Column taken from the source id.
     pub extract_source: Option<ExtractRule>,
+}
+
+impl RouteRule {
+    /// Its extract rules, in the order in which DM adds their columns.
+    pub fn extracts(&self) -> impl Iterator<Item = &ExtractRule> {
+        [&self.extract_table, &self.extract_schema, &self.extract_source].into_iter().flatten()
+    }
 }
 
 /// A target column whose value is what a pattern finds in a name.
@@ -200,16 +207,33 @@ pub(super) fn reject_bad_route(rule: &RouteRule) -> Result<(), CodedError> {
     if rule.target_schema.is_empty() {
         return bad("`target-schema` is empty".to_owned());
     }
-    let extracts = [&rule.extract_table, &rule.extract_schema, &rule.extract_source];
-    for extract in extracts.into_iter().flatten() {
+    let mut columns = BTreeSet::new();
+    for extract in rule.extracts() {
         if extract.target_column.is_empty() {
             return bad("an extract rule has no `target-column`".to_owned());
+        }
+        if !columns.insert(extract.target_column.to_lowercase()) {
+            return bad(format!("two extract rules fill the column `{}`", extract.target_column));
         }
         if let Err(reason) = regular_expression::compile(&extract.regexp, false, 1000) {
             return bad(format!("`{}`: {reason}", extract.regexp));
         }
     }
     Ok(())
+}
+
+/// What of a route probably means something else to its writer.
+pub(super) fn route_traps(rule: &RouteRule, warnings: &mut Warnings) {
+    for extract in rule.extracts() {
+        let groups =
+            regular_expression::compile(&extract.regexp, false, 1000).map_or(0, |re| re.captures_len());
+        if groups <= 1 {
+            warnings.say(format!(
+                "routes.{}: `{}` has no group in parentheses, so that the column `{}` is always empty, as in DM",
+                rule.name, extract.regexp, extract.target_column
+            ));
+        }
+    }
 }
 
 pub(super) fn read_block_allow_list(mut fields: Fields<'_>) -> Result<BlockAllowListConfig, CodedError> {

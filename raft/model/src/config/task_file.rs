@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::fields::{Fields, did_you_mean};
 use super::rules::{
     expression_traps, filter_traps, read_block_allow_list, read_expression_filter, read_filter, read_route,
-    reject_bad_expression_filter, reject_bad_filter, reject_bad_route,
+    reject_bad_expression_filter, reject_bad_filter, reject_bad_route, route_traps,
 };
 use super::source::SOURCE_ID_CHARS_MAX;
 use super::task::ENDPOINT;
@@ -277,10 +277,7 @@ pub(super) fn read(
     }
     for route in routes.values() {
         reject_bad_route(route)?;
-        if route.extract_table.is_some() || route.extract_schema.is_some() || route.extract_source.is_some() {
-            warnings
-                .later(&format!("routes.{}: extract rules", route.name), "no column is added to the rows");
-        }
+        route_traps(route, warnings);
     }
     for filter in filters.values() {
         reject_bad_filter(filter)?;
