@@ -23,15 +23,18 @@ mod deliver;
 mod derive;
 mod diagnose;
 pub(crate) mod dm;
+mod evidence;
 mod filtering;
 mod lag;
 mod large;
 mod mapping;
+mod notes;
 mod operate_schema;
 pub(crate) mod origin;
 mod reader;
 mod refusal;
 mod report;
+mod rewind;
 pub(crate) mod row_filter;
 mod safe_mode;
 mod scheduler;
@@ -42,6 +45,7 @@ pub(crate) mod start_time;
 mod statement;
 mod stream;
 mod stream_ddl;
+mod switch;
 mod table;
 mod tables;
 mod tracker;
@@ -51,12 +55,12 @@ mod xa;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dmnode_model::Location;
 use dmnode_model::codes;
 use dmnode_model::config::{MissingRow, SourceConfig, SubtaskConfig};
 use dmnode_model::error::CodedError;
 use dmnode_model::policy::{self, Side};
 use dmnode_model::status::UnitType;
+use dmnode_model::{BinlogPosition, Location};
 use dmnode_mysql::{Connection, ServerInfo, SessionOptions};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
@@ -71,6 +75,7 @@ use ddl_run::DdlLog;
 pub(crate) use ddl_run::marker_names;
 use decisions::Decisions;
 use diagnose::Evidence;
+use evidence::Recent;
 pub use operate_schema::{SchemaOperation, operate_schema};
 use origin::Link;
 use reader::Reader;
@@ -81,12 +86,13 @@ use scope::Scope;
 use single::Rules;
 use statement::Dialect;
 use stream::{Halt, Open, Stream};
+use switch::{Switch, Void};
 use tables::{Tables, logs_foreign_key_actions};
 use tracker::Tracker;
 
 use crate::definitions::DefinitionTable;
 use crate::load::ChunkFilter;
-use crate::progress::meta::Facts;
+use crate::progress::meta::{Facts, Statements, VOID};
 use crate::progress::{ApplierBook, ProgressStore, ProgressUpdate, TargetSpec, Watermark, Window};
 use crate::target::ApplyError;
 use crate::unit::{UnitContext, UnitDone, UnitResult};
@@ -203,11 +209,22 @@ async fn prepare(
     let mut appliers = taken.appliers;
     let begun =
         Box::pin(start::begin(&mut before, taken.watermark, taken.applied, appliers.first_mut())).await?;
-    let (number, location) = (begun.number, begun.location);
+    let (mut number, mut location) = (begun.number, begun.location);
     let definitions = DefinitionTable::new(&subtask.meta_schema, &subtask.task, &subtask.source_id);
     let mut conn = store.connect().await?;
     let followed = definitions.load(&mut conn).await?;
+    let facts = Facts::new(&subtask.meta_schema, &subtask.task, &subtask.source_id);
+    let void = facts.get(&mut conn, VOID).await.map_err(|error| crate::target::target_error(&error))?;
+    let void = void.map(|text| Void::parse(&text)).unwrap_or_default();
     conn.close().await;
+    let mut decisions = Decisions::new(&subtask.decisions, &void);
+    let mut switch = Switch {
+        facts,
+        notes: begun.notes,
+        source: subtask.source_id.clone(),
+        windows: store.table("dmnode_safe_mode"),
+        waiting: subtask.decisions.clone(),
+    };
     let tracker = Tracker::new(definitions, followed);
     tracing::info!(
         task = %subtask.task, source = %subtask.source_id, epoch = ctx.epoch.0, generation = ctx.generation,
@@ -227,7 +244,11 @@ async fn prepare(
     let filter = dm::with_table_points(filter, &mut conn, subtask, info.flavor).await?;
     conn.close().await;
     let filter = filter.filter(|filter| !filter.is_passed(&location));
-    let link = Arc::new(Link { origin: parking_lot::Mutex::new(begun.origin), ..Link::default() });
+    let link = Arc::new(Link {
+        origin: parking_lot::Mutex::new(begun.origin),
+        recent: parking_lot::Mutex::new(Recent::new(begun.evidence)),
+        ..Link::default()
+    });
     let mut reader = Reader::open(
         &spec.source.from,
         info.clone(),
@@ -238,6 +259,21 @@ async fn prepare(
     )
     .await?;
     reader.compares_positions(filter.is_some());
+    if let Some(former) = reader.take_former()
+        && let Some(first) = appliers.first_mut()
+    {
+        let (statements, note) = switch.statements(&former, &link, &mut safe_mode);
+        tracing::warn!(task = %subtask.task, source = %subtask.source_id, note, "the source was switched");
+        decisions.void();
+        number += 1;
+        location.position = BinlogPosition::default();
+        // What is applied beyond the watermark stays so.
+        let update = ProgressUpdate {
+            applied: None,
+            ..ProgressUpdate::watermark(&Watermark { number, location: location.clone() })
+        };
+        first.apply(&update, &mut Statements(statements)).await?;
+    }
 
     let settled = Some(location.position.clone());
     let window = Window::new(Watermark { number, location }, begun.applied);
@@ -245,6 +281,7 @@ async fn prepare(
     let shared = Arc::new(Shared::new(window, count, ctx.heartbeat.clone()));
     *shared.settled.lock() = settled;
     *shared.safe_mode.lock() = safe_mode.status();
+    shared.warnings.lock().extend(switch.notes.shown());
     let target = store.server().clone();
     let dialect = Dialect {
         modern_mysql: !target.is_mariadb() && target.version >= (8, 0, 20),
@@ -293,7 +330,14 @@ async fn prepare(
         shared_appliers.push(applier);
         queues.push(sender);
     }
-    report::watch_source(&mut tasks, Arc::clone(&shared), link, spec.source.clone(), source, info);
+    report::watch_source(
+        &mut tasks,
+        Arc::clone(&shared),
+        Arc::clone(&link),
+        spec.source.clone(),
+        source,
+        info,
+    );
     ctx.status.enter(UnitType::Sync, report::report(Arc::clone(&shared), rules));
     let stream = Stream {
         ctx: ctx.clone(),
@@ -307,9 +351,11 @@ async fn prepare(
         filter,
         assembler: Assembler::new(),
         reader,
+        link,
+        switch,
         target,
         ddl,
-        decisions: Decisions::new(&subtask.decisions),
+        decisions,
         endpoints: [spec.source.from.clone(), subtask.target.clone()],
         until: spec.until.clone(),
         safe_mode,

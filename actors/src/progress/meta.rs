@@ -22,6 +22,12 @@ pub(crate) const START: &str = "start";
 pub(crate) const DM_ROW: &str = "dm-checkpoint";
 /// Who the source is, and when its binlog began.
 pub(crate) const SOURCE: &str = "source";
+/// One of the last transactions that were applied.
+pub(crate) const EVIDENCE: &str = "evidence";
+/// Decisions of operators about positions of a server that is not the source any more.
+pub(crate) const VOID: &str = "void-decisions";
+/// What the operator should know of the last starts.
+pub(crate) const NOTES: &str = "notes";
 
 /// The facts of one source in one task.
 #[derive(Debug, Clone)]
@@ -72,16 +78,41 @@ impl Facts {
 
 /// What was in the target before a task, so that it is never taken for the task's own.
 pub(crate) const BEFORE_SUFFIX: &str = "dmnode_before";
+/// Longest wait for another unit that writes it down.
+const LOCK_SECONDS: u64 = 60;
 /// Databases of the servers themselves.
 pub(crate) const SYSTEM_SCHEMAS: &str = "'mysql', 'information_schema', 'performance_schema', 'sys'";
 
 /// Writes down what the target has, before the task's first unit makes anything. The units of other sources wait for it.
-async fn record_before(conn: &mut Connection, meta_schema: &str, task: &TaskName) -> Result<(), SqlError> {
+async fn record_before(conn: &mut Connection, meta_schema: &str, task: &TaskName) -> Result<(), CodedError> {
     let table = table_name(meta_schema, task, BEFORE_SUFFIX);
-    let progress = table_name(meta_schema, task, "dmnode_progress");
     // Names of locks have at most 64 characters; newer MySQL servers have no MD5().
     let lock = format!("CONCAT('dmnode ', SHA2({}, 224))", text_literal(&table));
-    conn.query(format!("SELECT GET_LOCK({lock}, 60)")).await?;
+    let locked = conn
+        .query_one(format!("SELECT GET_LOCK({lock}, {LOCK_SECONDS})"))
+        .await
+        .map_err(|error| target_error(&error).object(quote_ident(meta_schema)))?;
+    if locked.and_then(|row| row.u64(0)) != Some(1) {
+        return Err(CodedError::new(
+            codes::TAKE_OVER,
+            format!("another unit of the task has held the lock on what the target had before the task for {LOCK_SECONDS} s"),
+        )
+        .object(table)
+        .remedy("it is tried again; if it stays so, look for the connection that holds the lock (SHOW PROCESSLIST in the target)"));
+    }
+    let recorded = record_locked(conn, meta_schema, task, &table).await;
+    // Also when it failed: the connection may live on.
+    let released = conn.query(format!("SELECT RELEASE_LOCK({lock})")).await;
+    recorded.and(released.map(|_| ())).map_err(|error| target_error(&error).object(quote_ident(meta_schema)))
+}
+
+async fn record_locked(
+    conn: &mut Connection,
+    meta_schema: &str,
+    task: &TaskName,
+    table: &str,
+) -> Result<(), SqlError> {
+    let progress = table_name(meta_schema, task, "dmnode_progress");
     let known = conn
         .query_one(format!(
             "SELECT (SELECT COUNT(*) FROM {progress} WHERE watermark_file IS NOT NULL), \
@@ -115,7 +146,6 @@ async fn record_before(conn: &mut Connection, meta_schema: &str, task: &TaskName
             conn.execute(sql).await?;
         }
     }
-    conn.query(format!("SELECT RELEASE_LOCK({lock})")).await?;
     Ok(())
 }
 
@@ -134,7 +164,7 @@ pub(super) async fn check_version(
     let version = match found.and_then(|row| row.string(0)) {
         Some(text) => text.parse::<u64>().ok(),
         None => {
-            record_before(conn, meta_schema, task).await.map_err(error)?;
+            record_before(conn, meta_schema, task).await?;
             conn.execute(format!(
                 "INSERT IGNORE INTO {table} (source_id, name, value) VALUES ('', '{VERSION}', '{LAYOUT}')"
             ))

@@ -8,7 +8,7 @@ use dmnode_model::ids::SourceId;
 use tokio::time::Instant;
 
 use super::origin::{Link, Origin};
-use crate::progress::meta::{DM_ROW, Facts, SOURCE};
+use crate::progress::meta::{DM_ROW, EVIDENCE, Facts, SOURCE};
 use crate::progress::text_literal;
 
 /// When and how the global row of `<task>_syncer_checkpoint` is written.
@@ -54,6 +54,8 @@ impl Checkpoint {
         // A row that differs from this was changed by somebody else.
         let written = super::dm::remembered(&location.position.file, pos, &gtid);
         statements.push(self.facts.put_sql(DM_ROW, &written));
+        let evidence = self.link.recent.lock().last_applied(location).map(super::evidence::Evidence::text);
+        statements.push(self.facts.put_sql(EVIDENCE, &evidence.unwrap_or_default()));
         let origin = self.link.origin.lock().clone();
         if let Some(origin) = origin
             && self.origin.as_ref() != Some(&origin)

@@ -12,6 +12,7 @@ use dmnode_mysql::{BinlogEvent, RowsEvent};
 use super::applier::Statement;
 use super::assemble::place;
 use super::stream::{Halt, Stream};
+use super::switch::Void;
 use crate::progress::ProgressUpdate;
 
 /// The decisions of one generation.
@@ -22,11 +23,19 @@ pub struct Decisions {
 }
 
 impl Decisions {
-    /// Those that wait.
-    pub fn new(decisions: &[StreamDecision]) -> Self {
-        let by_position =
-            decisions.iter().map(|decision| (decision.position.clone(), decision.clone())).collect();
+    /// Those that wait, without those about another server.
+    pub fn new(decisions: &[StreamDecision], void: &Void) -> Self {
+        let by_position = decisions
+            .iter()
+            .filter(|decision| !void.contains(decision))
+            .map(|decision| (decision.position.clone(), decision.clone()))
+            .collect();
         Self { by_position, unsettled: false }
+    }
+
+    /// None of them is about the server that the stream comes from now.
+    pub fn void(&mut self) {
+        self.by_position.clear();
     }
 
     /// What was decided about the event that starts there.

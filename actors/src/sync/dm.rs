@@ -16,10 +16,14 @@ use dmnode_mysql::{Connection, ServerInfo, SessionOptions, SqlError, TextRow};
 use tokio_util::sync::CancellationToken;
 
 use super::change::describe_location;
+use super::notes::Notes;
 use super::origin::{Origin, server_name};
+use super::rewind::{Rewind, Step};
+use super::switch::Void;
+use crate::definitions::DefinitionTable;
 use crate::load::ChunkFilter;
 use crate::load::filter::{CopiedRange, CopiedTable};
-use crate::progress::meta::{DM_ROW, Facts, SOURCE, Statements};
+use crate::progress::meta::{DM_ROW, EVIDENCE, Facts, SOURCE, Statements, VOID};
 use crate::progress::{ProgressStore, ProgressUpdate, TargetSpec, Watermark, table_name, text_literal};
 use crate::target::{ApplyError, target_error};
 use crate::unit::UnitContext;
@@ -194,6 +198,8 @@ pub async fn follow(
     if from_dm {
         shards(&mut conn, subtask).await?;
     }
+    let known = facts.get(&mut conn, SOURCE).await?.map(|text| Origin::parse(&text));
+    let mut notes = Notes::load(&mut conn, &facts).await?;
     conn.close().await;
 
     let mut server = Connection::connect(&source.from, &SessionOptions::default())
@@ -201,7 +207,6 @@ pub async fn follow(
         .map_err(|error| super::source_failed(source, &error))?;
     let info = ServerInfo::probe(&mut server).await.map_err(|error| super::source_failed(source, &error))?;
     let name = server_name(&mut server, &info).await.map_err(|error| super::source_failed(source, &error))?;
-    server.close().await;
     let mut place = row.place.clone();
     if let Some(former) = &found.remembered
         && former.gtid == place.gtid
@@ -218,8 +223,31 @@ pub async fn follow(
     }
     let number = taken.watermark.as_ref().map_or(1, |watermark| watermark.number + 1);
     let former = taken.watermark.map(|watermark| watermark.location);
+    let same_server = known.as_ref().is_none_or(|known| known.server == name);
     let origin = Origin { server: name, anchor: None };
-    let writes = vec![facts.put_sql(DM_ROW, &row.place.text()), facts.put_sql(SOURCE, &origin.to_string())];
+    let mut writes = vec![
+        facts.put_sql(DM_ROW, &row.place.text()),
+        facts.put_sql(SOURCE, &origin.to_string()),
+        facts.put_sql(EVIDENCE, ""),
+    ];
+    if !same_server {
+        writes.push(facts.put_sql(VOID, &Void::all(&subtask.decisions).text()));
+    }
+    if let Some(former) = &former {
+        let (applied, to) = (&taken.applied, &location);
+        let step = Step { why: Rewind::Checkpoint, former, applied, to, same_server };
+        writes.extend(step.window(&store, &subtask.source_id, &mut server, &info).await?);
+        let note = format!(
+            "the checkpoint row was changed by hand: the task goes on at {} instead of {}",
+            describe_location(&location),
+            describe_location(former)
+        );
+        writes.push(notes.add(&facts, &note));
+        // What is known of tables is from later.
+        let definitions = DefinitionTable::new(&subtask.meta_schema, &subtask.task, &subtask.source_id);
+        writes.push(definitions.forget_followed_sql(false));
+    }
+    server.close().await;
     let update = ProgressUpdate::watermark(&Watermark { number, location: location.clone() });
     if let Some(first) = taken.appliers.first_mut() {
         first.apply(&update, &mut Statements(writes)).await?;

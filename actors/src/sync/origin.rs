@@ -8,9 +8,11 @@
 //! |---|---|---|
 //! | the same | all that was read, the binlog files are the same ones | go on |
 //! | the same | not all that was read, or files that began anew | stop |
+//! | the same | another transaction where the last one of the task was | stop |
 //! | the same | files that began anew after `gtid_purged` was set to all that was read | go on by GTID |
 //! | another | by GTID: all that was read | go on by GTID |
 //! | another | by GTID: not (yet) all of it | wait a while, then stop |
+//! | another | by GTID: another transaction under a number that the task has read | stop |
 //! | another | by position | stop: a position means nothing there |
 
 use std::fmt;
@@ -18,7 +20,7 @@ use std::time::Duration;
 
 use dmnode_model::codes;
 use dmnode_model::error::CodedError;
-use dmnode_model::{BinlogPosition, Endpoint, GtidSet, Location, Scope};
+use dmnode_model::{BinlogPosition, Endpoint, Flavor, Gtid, GtidSet, Location, Scope};
 use dmnode_mysql::{
     BinlogError, BinlogReader, BinlogStart, Connection, EventBody, ServerInfo, SessionOptions, SqlError,
     current_location,
@@ -26,6 +28,7 @@ use dmnode_mysql::{
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::evidence::{Evidence, Found, Recent, at_its_place, by_its_name};
 use crate::progress::meta::{Facts, SOURCE};
 use crate::target::target_error;
 
@@ -66,7 +69,8 @@ impl Anchor {
     }
 }
 
-fn one_series(a: &str, b: &str) -> bool {
+/// Whether two files belong to one binlog.
+pub fn one_series(a: &str, b: &str) -> bool {
     a.rsplit_once('.').map(|(base, _)| base) == b.rsplit_once('.').map(|(base, _)| base)
 }
 
@@ -98,6 +102,8 @@ impl Origin {
 pub struct Link {
     /// Who the source is, once it is known.
     pub origin: Mutex<Option<Origin>>,
+    /// The last transactions, as evidence of the source's history.
+    pub recent: Mutex<Recent>,
     /// Somebody has seen that the source is not what it was: connect anew and look.
     pub suspect: Notify,
 }
@@ -113,6 +119,8 @@ pub struct Probe {
     pub end: Option<Location>,
     /// Transactions it has executed without having them in its binlog (any more).
     purged: Option<GtidSet>,
+    /// MariaDB: the last transaction of each server in each domain.
+    lineage: Vec<Gtid>,
     files: Vec<String>,
 }
 
@@ -132,7 +140,7 @@ impl Probe {
         let info = ServerInfo::probe(conn).await?;
         let server = server_name(conn, &info).await?;
         let mut end = permitted(current_location(conn, &info).await)?;
-        let mut purged = None;
+        let (mut purged, mut lineage) = (None, Vec::new());
         if info.is_mariadb() {
             // What a replica has executed without logging it counts as well.
             let row = conn.query_one("SELECT @@GLOBAL.gtid_current_pos").await?;
@@ -143,13 +151,18 @@ impl Probe {
                 // Both are of one flavour.
                 let _ = own.union(&set);
             }
+            let sql = "SELECT CONCAT_WS(',', @@GLOBAL.gtid_binlog_state, @@GLOBAL.gtid_slave_pos)";
+            let row = conn.query_one(sql).await?;
+            let text = row.and_then(|row| row.string(0)).unwrap_or_default();
+            lineage =
+                text.split(',').filter_map(|one| Gtid::parse(Flavor::Mariadb, one.trim()).ok()).collect();
         } else if info.has_gtids() {
             let row = conn.query_one("SELECT @@GLOBAL.gtid_purged").await?;
             purged = row.and_then(|row| row.string(0)).and_then(|set| GtidSet::parse(info.flavor, &set).ok());
         }
         let files = permitted(conn.query("SHOW BINARY LOGS").await)?.unwrap_or_default();
         let files = files.iter().filter_map(|row| row.string(0)).collect();
-        Ok(Self { info, server, end, purged, files })
+        Ok(Self { info, server, end, purged, lineage, files })
     }
 
     /// Asks the server at an address.
@@ -177,6 +190,8 @@ pub struct Read<'a> {
     pub set: Option<&'a GtidSet>,
     /// The stream is asked for by GTID.
     pub by_gtid: bool,
+    /// One of the last transactions.
+    pub evidence: Option<&'a Evidence>,
     /// The position still decides something (what a copy contains): another server's positions would not fit.
     pub by_position_too: bool,
 }
@@ -267,7 +282,17 @@ pub async fn judge(
         });
     };
     if origin.server != probe.server {
-        return Ok(judged.another(origin, read, missing));
+        let missing = missing.or_else(|| other_line(probe, read));
+        let verdict = judged.another(origin, read, missing);
+        if let (Verdict::Switched, Some(evidence), Some(set)) = (&verdict, read.evidence, read.set)
+            && let Found::Other(what) = by_its_name(endpoint, &probe.info, evidence, set).await?
+        {
+            return Ok(Verdict::Stop(judged.stop(
+                format!("another server answers at the source's address, and it has another history than the one that the task has read: {what}"),
+                "point the address to the former server or a replica of it; or compare with `diff` and copy again",
+            )));
+        }
+        return Ok(verdict);
     }
     if let Some(missing) = missing {
         // A transaction may be sent before it is committed (semi-synchronous replication): look again for a while.
@@ -289,7 +314,31 @@ pub async fn judge(
         tracing::info!(why, "the source's binlog began anew, its GTIDs go on");
         return Ok(Verdict::Renewed);
     }
+    if let Some(evidence) = read.evidence
+        && let Found::Other(what) = found(endpoint, probe, evidence, read).await?
+    {
+        return Ok(Verdict::Stop(judged.stop(
+            format!("the source's binlog is not the one that the task has read: {what}, where it had one that the task has applied; it was reset, restored or shortened, or is a copy of the source with the same name"),
+            "compare with `diff`; when the target is right, start again with --start-time or a new `meta` (stop-task, start-task --remove-meta), else copy again",
+        )));
+    }
     Ok(Verdict::Same)
+}
+
+/// Whether the same server still has a transaction that was read.
+async fn found(
+    endpoint: &Endpoint,
+    probe: &Probe,
+    evidence: &Evidence,
+    read: &Read<'_>,
+) -> Result<Found, BinlogError> {
+    if probe.files.contains(&evidence.place.file) {
+        return at_its_place(endpoint, &probe.info, evidence).await;
+    }
+    match read.set {
+        Some(set) if read.by_gtid => by_its_name(endpoint, &probe.info, evidence, set).await,
+        _ => Ok(Found::Unknown),
+    }
 }
 
 struct Judged<'a> {
@@ -356,6 +405,27 @@ fn missing(probe: &Probe, read: &Read<'_>) -> Option<String> {
         text.push('…');
     }
     Some(text)
+}
+
+/// MariaDB: transactions that were read and whose number another server has given to one of its own. A domain's last
+/// number says nothing of that; what each server has written in it does.
+fn other_line(probe: &Probe, read: &Read<'_>) -> Option<String> {
+    let Some(GtidSet::Mariadb(set)) = read.set else { return None };
+    if probe.lineage.is_empty() {
+        return None;
+    }
+    let has = |domain: u32, server: u32, sequence: u64| {
+        probe.lineage.iter().any(|gtid| {
+            matches!(gtid, Gtid::Mariadb { domain: d, server_id: s, sequence: last }
+                if *d == domain && *s == server && *last >= sequence)
+        })
+    };
+    let strange: Vec<String> = set
+        .iter()
+        .filter(|(domain, server, sequence)| !has(*domain, *server, *sequence))
+        .map(|(domain, server, sequence)| format!("{domain}-{server}-{sequence}"))
+        .collect();
+    (!strange.is_empty()).then(|| strange.join(","))
 }
 
 /// Why the same server's binlog cannot be the one that was read.

@@ -14,6 +14,7 @@ use dmnode_mysql::{
 };
 
 use super::change::describe_location;
+use super::evidence::Evidence;
 use super::origin::{Anchor, Link, Origin, Probe, Read, Verdict, judge};
 use crate::unit::Heartbeat;
 
@@ -58,6 +59,10 @@ pub struct Reader {
     /// Since when the server has not had what was read.
     behind_since: Option<Instant>,
     by_position_too: bool,
+    /// How the transaction that is being read begins.
+    begun: Option<Evidence>,
+    /// The server that another one took the place of, until that is written down.
+    former: Option<String>,
 }
 
 impl Reader {
@@ -84,6 +89,8 @@ impl Reader {
             streams_from: 0,
             behind_since: None,
             by_position_too: false,
+            begun: None,
+            former: None,
         };
         loop {
             match reader.connect().await {
@@ -106,7 +113,9 @@ impl Reader {
         self.reader = None;
         let probe = Probe::at(&self.endpoint).await.map_err(BinlogError::from)?;
         let known = self.link.origin.lock().clone();
+        let evidence = self.link.recent.lock().last_read().cloned();
         let read = Read {
+            evidence: evidence.as_ref(),
             boundary: &self.boundary,
             set: self.read_set.as_ref(),
             by_gtid: self.by_gtid,
@@ -120,6 +129,7 @@ impl Reader {
                     .get_or_insert_with(|| Origin { server: probe.server.clone(), anchor: None });
             }
             Verdict::Renewed => {
+                self.link.recent.lock().forget();
                 *self.link.origin.lock() = Some(Origin { server: probe.server.clone(), anchor: None });
             }
             Verdict::Switched => {
@@ -128,6 +138,8 @@ impl Reader {
                     "another server answers at the source's address; it has all that was read, the stream goes on by GTID"
                 );
                 *self.link.origin.lock() = Some(Origin { server: probe.server.clone(), anchor: None });
+                self.link.recent.lock().forget();
+                self.former.get_or_insert(known.map(|known| known.server).unwrap_or_default());
             }
             Verdict::Behind(error, patience) => return Err(Failure::Behind(error, patience)),
             Verdict::Stop(error) => return Err(Failure::Stop(error)),
@@ -155,6 +167,9 @@ impl Reader {
             }
             event = reader.next() => event?,
         };
+        if let Some(evidence) = Evidence::of(&event) {
+            self.begun = Some(evidence);
+        }
         match &event.body {
             // The first event of a stream tells which server sends it.
             EventBody::Rotate { artificial: true, .. }
@@ -191,6 +206,9 @@ impl Reader {
 
     /// A transaction ends at this position.
     pub fn passed(&mut self, position: BinlogPosition, gtid: Option<&Gtid>) {
+        if let Some(evidence) = self.begun.take() {
+            self.link.recent.lock().passed(position.clone(), evidence);
+        }
         self.boundary = position;
         self.failures = 0;
         if let (Some(gtid), Some(set)) = (gtid, &mut self.read_set) {
@@ -227,9 +245,15 @@ impl Reader {
         if error.is_connection_lost() && self.failures <= ATTEMPTS { Ok(()) } else { Err(self.coded(&error)) }
     }
 
+    /// The server that another one took the place of, once: what was remembered by its positions has to go.
+    pub fn take_former(&mut self) -> Option<String> {
+        self.former.take()
+    }
+
     /// Connects again, with back-off, and goes on after the last transaction that was read.
     pub async fn reopen(&mut self, heartbeat: &Heartbeat) -> Result<(), CodedError> {
         let mut back_off = BACK_OFF_FIRST;
+        self.begun = None;
         loop {
             tokio::time::sleep(back_off).await;
             heartbeat.beat();

@@ -6,6 +6,7 @@
 //! | `safe-mode: true` in the task | where the source was when the setting was first seen |
 //! | `start-task --safe-mode-duration` | the first transaction's time stamp plus the duration |
 //! | a checkpoint of DM with an exit point | the exit point |
+//! | going back by `--start-time` or by a changed checkpoint row | where the task was ([`super::rewind`]) |
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use dmnode_mysql::{Connection, ServerInfo, current_location};
 
 use super::applier::Statement;
 use super::change::describe_location;
+use super::rewind::Rewind;
 use super::stream::{Halt, Stream};
 use crate::progress::{ProgressStore, ProgressUpdate, text_literal};
 use crate::target::target_error;
@@ -27,7 +29,7 @@ const SETTING: &str = "setting";
 
 /// Where a window ends.
 #[derive(Debug, Clone, PartialEq)]
-enum Until {
+pub(super) enum Until {
     /// At this location, inclusive.
     Location(Location),
     /// So long after the first transaction, by the source's clock.
@@ -36,10 +38,10 @@ enum Until {
     Time(u64),
 }
 
-/// The window the stream is in, if any.
+/// The windows the stream is in, if any.
 #[derive(Debug, Default)]
 pub struct SafeMode {
-    window: Option<(String, Until)>,
+    windows: Vec<(String, Until)>,
     /// Has to be written before anything is done in the window.
     record: Option<String>,
     /// Where the end of a timed window is remembered.
@@ -56,13 +58,13 @@ pub struct Asked {
 }
 
 /// Where windows are remembered.
-struct Record<'a> {
-    table: String,
-    source: &'a SourceId,
+pub(super) struct Record<'a> {
+    pub table: String,
+    pub source: &'a SourceId,
 }
 
 impl Record<'_> {
-    fn put_sql(&self, reason: &str, until: &Until) -> String {
+    pub fn put_sql(&self, reason: &str, until: &Until) -> String {
         let text = |text: &str| text_literal(text);
         let (file, pos, gtid, time) = match until {
             Until::Location(location) => (
@@ -84,7 +86,7 @@ impl Record<'_> {
         )
     }
 
-    fn create_sql(&self) -> String {
+    pub fn create_sql(&self) -> String {
         format!(
             "CREATE TABLE IF NOT EXISTS {} (source_id VARCHAR(64) NOT NULL, reason VARCHAR(128) NOT NULL, \
              until_file VARCHAR(255) NOT NULL, until_pos BIGINT UNSIGNED NOT NULL, until_gtid LONGTEXT NULL, \
@@ -125,7 +127,7 @@ impl SafeMode {
                     until
                 }
             };
-            safe_mode.window = Some(("`safe-mode: true` in the task".to_owned(), until));
+            safe_mode.windows.push(("`safe-mode: true` in the task".to_owned(), until));
         } else if known.is_some() {
             // Setting it again opens a new window.
             safe_mode.record = Some(format!(
@@ -146,18 +148,15 @@ impl SafeMode {
             };
             let reason = format!("start-task --safe-mode-duration {} s", duration.as_secs());
             safe_mode.timed = Some((record.table.clone(), source_id.clone(), id));
-            safe_mode.window = Some((reason, until));
+            safe_mode.windows.push((reason, until));
         }
         if let Some(exit) = exit {
-            let later = match &safe_mode.window {
-                Some((_, Until::Location(until))) => exit.position > until.position,
-                _ => true,
-            };
-            if later {
-                safe_mode.window = Some((
-                    "DM's checkpoint: what follows may be applied already".to_owned(),
-                    Until::Location(exit),
-                ));
+            let reason = "DM's checkpoint: what follows may be applied already".to_owned();
+            safe_mode.windows.push((reason, Until::Location(exit)));
+        }
+        for back in Rewind::ALL {
+            if let Some(until) = self::known(&mut conn, &record, back.key(), info.flavor).await? {
+                safe_mode.windows.push((back.reason().to_owned(), until));
             }
         }
         conn.close().await;
@@ -172,58 +171,83 @@ impl SafeMode {
 
     /// Whether a transaction with this end lies in the window.
     pub fn covers(&mut self, end: &BinlogPosition, gtid: Option<&Gtid>, timestamp: u32) -> bool {
-        let Some((_, until)) = &mut self.window else { return false };
-        if let Until::After(duration) = until {
-            *until = Until::Time(u64::from(timestamp) + duration.as_secs());
-            if let Some((table, source, id)) = &self.timed {
-                self.record = Some(Record { table: table.clone(), source }.put_sql(id, until));
+        let mut inside_any = false;
+        let (timed, record) = (&self.timed, &mut self.record);
+        self.windows.retain_mut(|(reason, until)| {
+            if let Until::After(duration) = until {
+                *until = Until::Time(u64::from(timestamp) + duration.as_secs());
+                if let Some((table, source, id)) = timed {
+                    *record = Some(Record { table: table.clone(), source }.put_sql(id, until));
+                }
             }
-        }
-        let inside = match until {
-            Until::Location(until) => is_before(until, end, gtid),
-            Until::Time(time) => u64::from(timestamp) <= *time,
-            Until::After(_) => true,
-        };
-        if !inside && matches!(until, Until::Time(_)) {
-            self.end();
-        }
-        inside
+            let inside = match until {
+                Until::Location(until) => is_before(until, end, gtid),
+                Until::Time(time) => u64::from(timestamp) <= *time,
+                Until::After(_) => true,
+            };
+            inside_any |= inside;
+            let stays = inside || !matches!(until, Until::Time(_));
+            if !stays {
+                ended(reason);
+            }
+            stays
+        });
+        inside_any
     }
 
     /// The stream has come to this place.
     pub fn advance(&mut self, location: &Location) {
-        if let Some((_, Until::Location(until))) = &self.window
-            && has_reached(location, until)
-        {
-            self.end();
-        }
+        self.windows.retain(|(reason, until)| {
+            let passed = matches!(until, Until::Location(until) if has_reached(location, until));
+            if passed {
+                ended(reason);
+            }
+            !passed
+        });
     }
 
-    fn end(&mut self) {
-        if let Some((reason, _)) = self.window.take() {
-            tracing::info!(reason, "the window of safe mode is passed");
+    /// Another server has taken the source's place: ends are told by GTID only. The statement remembers that.
+    pub fn switched(&mut self, store_table: &str, source: &SourceId) -> Option<String> {
+        let mut any = false;
+        for (_, until) in &mut self.windows {
+            if let Until::Location(until) = until {
+                until.position = BinlogPosition::default();
+                any = true;
+            }
         }
+        any.then(|| {
+            format!(
+                "UPDATE {store_table} SET until_file = '', until_pos = 0 WHERE source_id = {} AND until_file <> ''",
+                text_literal(source.as_str())
+            )
+        })
     }
 
     /// For the status.
     pub fn status(&self) -> Option<SafeModeStatus> {
-        let (reason, until) = self.window.as_ref()?;
-        Some(SafeModeStatus {
-            reason: reason.clone(),
-            until: match until {
-                Until::Location(location) => describe_location(location),
-                Until::After(duration) => format!("{} s after the first transaction", duration.as_secs()),
-                Until::Time(time) => format!("events of the source's time {time} (seconds since 1970)"),
-            },
-        })
+        if self.windows.is_empty() {
+            return None;
+        }
+        let until = |until: &Until| match until {
+            Until::Location(location) => describe_location(location),
+            Until::After(duration) => format!("{} s after the first transaction", duration.as_secs()),
+            Until::Time(time) => format!("events of the source's time {time} (seconds since 1970)"),
+        };
+        let reasons: Vec<&str> = self.windows.iter().map(|(reason, _)| reason.as_str()).collect();
+        let ends: Vec<String> = self.windows.iter().map(|(_, end)| until(end)).collect();
+        Some(SafeModeStatus { reason: reasons.join("; "), until: ends.join("; ") })
     }
+}
+
+fn ended(reason: &str) {
+    tracing::info!(reason, "the window of safe mode is passed");
 }
 
 impl Stream {
     /// Judges the open transaction, which reaches up to here at least. A window that begins with it is written down
     /// first.
     pub(super) async fn enter_safe_mode(&mut self, end: &BinlogPosition) -> Result<(), Halt> {
-        if self.safe_mode.window.is_none() {
+        if self.safe_mode.windows.is_empty() {
             return Ok(());
         }
         let timestamp = self.assembler.timestamp();
@@ -244,7 +268,7 @@ impl Stream {
 
     /// The window is left when everything in it is in the target.
     pub(super) fn leave_safe_mode(&mut self) {
-        if self.safe_mode.window.is_some() {
+        if !self.safe_mode.windows.is_empty() {
             let applied = self.shared.window.lock().location().clone();
             self.safe_mode.advance(&applied);
             *self.shared.safe_mode.lock() = self.safe_mode.status();
@@ -256,18 +280,20 @@ impl Stream {
 fn is_before(until: &Location, end: &BinlogPosition, gtid: Option<&Gtid>) -> bool {
     match (&until.gtid_set, gtid) {
         (Some(set @ GtidSet::Mysql(_)), Some(gtid)) if !set.is_empty() => set.contains(gtid),
+        (Some(set), Some(gtid)) if until.position.is_empty() => set.contains(gtid),
         _ => *end <= until.position,
     }
 }
 
-fn has_reached(location: &Location, until: &Location) -> bool {
+pub(super) fn has_reached(location: &Location, until: &Location) -> bool {
     match (&location.gtid_set, &until.gtid_set) {
+        (Some(read), Some(wanted)) if until.position.is_empty() => read.contains_set(wanted),
         (Some(read), Some(wanted @ GtidSet::Mysql(_))) if !wanted.is_empty() => read.contains_set(wanted),
         _ => location.position >= until.position,
     }
 }
 
-async fn known(
+pub(super) async fn known(
     conn: &mut Connection,
     record: &Record<'_>,
     reason: &str,
@@ -335,7 +361,7 @@ mod tests {
     #[test]
     fn a_window_ends_at_its_location() {
         let mut mode =
-            SafeMode { window: Some(("x".into(), Until::Location(at(500)))), record: None, timed: None };
+            SafeMode { windows: vec![("x".into(), Until::Location(at(500)))], record: None, timed: None };
         assert!(mode.covers(&at(400).position, None, 1) && mode.covers(&at(500).position, None, 1));
         assert!(!mode.covers(&at(501).position, None, 1));
         mode.advance(&at(499));
@@ -348,7 +374,7 @@ mod tests {
     #[test]
     fn a_window_ends_at_its_time() {
         let mut mode = SafeMode {
-            window: Some(("x".into(), Until::After(Duration::from_secs(60)))),
+            windows: vec![("x".into(), Until::After(Duration::from_secs(60)))],
             record: None,
             timed: None,
         };

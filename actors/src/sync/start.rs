@@ -10,11 +10,16 @@ use dmnode_mysql::{
     BinlogError, BinlogReader, BinlogStart, Connection, EventBody, ServerInfo, current_location,
 };
 
+use super::change::describe_location;
+use super::evidence::Evidence;
+use super::notes::Notes;
 use super::origin::{Origin, server_name};
+use super::rewind::{Rewind, Step};
+use super::switch::Void;
 use super::{SyncSpec, source_error, start_time};
 use crate::definitions::DefinitionTable;
 use crate::load::ChunkFilter;
-use crate::progress::meta::{Facts, SOURCE, START, Statements};
+use crate::progress::meta::{EVIDENCE, Facts, SOURCE, START, Statements, VOID};
 use crate::progress::{AppliedSet, ProgressStore, ProgressUpdate, Watermark, text_literal};
 use crate::target::{ApplierConnection, ApplyError};
 use crate::unit::UnitContext;
@@ -32,6 +37,10 @@ pub struct Begun {
     pub applied: AppliedSet,
     /// Who the source was when that was written.
     pub origin: Option<Origin>,
+    /// A transaction of it that was applied.
+    pub evidence: Option<Evidence>,
+    /// What the operator should know.
+    pub notes: Notes,
 }
 
 /// What a generation begins with.
@@ -55,10 +64,14 @@ pub async fn begin(
     let facts = Facts::new(&spec.subtask.meta_schema, &spec.subtask.task, &spec.subtask.source_id);
     let mut conn = before.store.connect().await?;
     let known = facts.get(&mut conn, SOURCE).await?.map(|text| Origin::parse(&text));
+    let mut evidence = facts.get(&mut conn, EVIDENCE).await?.and_then(|text| Evidence::parse(&text));
+    let mut notes = Notes::load(&mut conn, &facts).await?;
     conn.close().await;
     let server = server_name(before.source, before.info).await.map_err(|error| source_error(spec, &error))?;
     let definitions =
         DefinitionTable::new(&spec.subtask.meta_schema, &spec.subtask.task, &spec.subtask.source_id);
+    let same = known.as_ref().is_none_or(|known| known.server == server);
+    let former = watermark.as_ref().map(|watermark| watermark.location.clone());
     let mut number = watermark.as_ref().map_or(1, |watermark| watermark.number);
     let mut applied = applied;
     let mut writes = None;
@@ -72,14 +85,33 @@ pub async fn begin(
     if let Some((found, id)) = start_time(before, &facts).await? {
         // The watermark may go back: what orders watermarks is their number.
         number += 1;
-        location = found;
+        location = found.location;
+        let mut sql = vec![facts.put_sql(START, &id), definitions.forget_followed_sql(false)];
+        let mut said = Vec::new();
+        if let Some(former) = &former {
+            said.push(format!(
+                "start-task --start-time: the task goes on at {} instead of {}",
+                describe_location(&location),
+                describe_location(former)
+            ));
+            let (applied, to) = (&applied, &location);
+            let step = Step { why: Rewind::StartTime, former, applied, to, same_server: same };
+            let id = &spec.subtask.source_id;
+            sql.extend(step.window(before.store, id, before.source, before.info).await?);
+        }
+        if found.too_early {
+            said.push("the start time is before the first binlog that the source still has; the task begins with that".to_owned());
+        }
+        if !said.is_empty() {
+            sql.push(notes.add(&facts, &said.join("; ")));
+        }
         applied = AppliedSet::default();
-        writes = Some(vec![facts.put_sql(START, &id), definitions.forget_followed_sql(false)]);
+        writes = Some(sql);
     } else if writes.is_some() {
         location = self::location(spec, before.copied, before.source, before.info).await?;
     }
     let by_gtid = spec.source.enable_gtid;
-    let (decided, same) = (writes.is_some(), known.as_ref().is_none_or(|known| known.server == server));
+    let decided = writes.is_some();
     // The position of another server says nothing here.
     if decided || same {
         location = complete(location, &spec.source.from, before.source, before.info, by_gtid).await;
@@ -88,19 +120,23 @@ pub async fn begin(
     if let (Some(mut writes), Some(first)) = (writes, first) {
         let here = Origin { server, anchor: None };
         writes.push(facts.put_sql(SOURCE, &here.to_string()));
-        origin = Some(here);
+        writes.push(facts.put_sql(EVIDENCE, ""));
+        if !same {
+            writes.push(facts.put_sql(VOID, &Void::all(&spec.subtask.decisions).text()));
+        }
+        (origin, evidence) = (Some(here), None);
         // Where a task begins must not depend on when it is asked: "where the source is now" is decided once.
         let start = ProgressUpdate::watermark(&Watermark { number, location: location.clone() });
         first.apply(&start, &mut Statements(writes)).await?;
     }
-    Ok(Begun { number, location, applied, origin })
+    Ok(Begun { number, location, applied, origin, evidence, notes })
 }
 
 /// The place of `--start-time` and the name of the start, unless that start was carried out before.
 async fn start_time(
     before: &mut Before<'_>,
     facts: &Facts,
-) -> Result<Option<(Location, String)>, ApplyError> {
+) -> Result<Option<(start_time::Found, String)>, ApplyError> {
     let Some(start) = &before.spec.subtask.start_time else { return Ok(None) };
     let id = format!("{}/{}/{}", before.ctx.cluster_id, start.request, start.text);
     let mut conn = before.store.connect().await?;
@@ -118,7 +154,7 @@ async fn start_time(
             "the start time is before the first binlog that the source still has; the task begins with that"
         );
     }
-    Ok(Some((found.location, id)))
+    Ok(Some((found, id)))
 }
 
 /// The copy's smallest position, else the task's `meta`, else where the source is now.

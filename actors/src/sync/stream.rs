@@ -19,11 +19,13 @@ use super::change::{fires_action, torn_action};
 use super::coordinator::{Queued, Shared, WINDOW_MAX};
 use super::ddl_run::DdlLog;
 use super::decisions::Decisions;
+use super::origin::Link;
 use super::reader::Reader;
 use super::row_filter::RowFilters;
 use super::safe_mode::SafeMode;
 use super::scheduler::{Place, Scheduler};
 use super::scope::Scope;
+use super::switch::Switch;
 use super::tables::{Known, Tables};
 use super::write_set::write_set;
 use super::xa::{Held, Prepared};
@@ -91,6 +93,8 @@ pub(super) struct Stream {
     pub filter: Option<ChunkFilter>,
     pub assembler: Assembler,
     pub reader: Reader,
+    pub link: Arc<Link>,
+    pub switch: Switch,
     pub target: ServerInfo,
     pub ddl: DdlLog,
     pub decisions: Decisions,
@@ -147,6 +151,9 @@ impl Stream {
                         () = self.ctx.cancel.cancelled() => return Err(Halt::Cancelled),
                         () = self.shared.failed.cancelled() => return Err(self.failure()),
                         result = self.reader.reopen(&self.ctx.heartbeat) => result?,
+                    }
+                    if let Some(former) = self.reader.take_former() {
+                        self.change_over(&former).await?;
                     }
                 }
             }

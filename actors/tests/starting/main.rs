@@ -4,7 +4,9 @@
 
 mod dm_meta;
 mod gaps;
+mod history;
 mod origin;
+mod rewind;
 #[path = "../support/mod.rs"]
 mod support;
 mod times;
@@ -15,7 +17,8 @@ use std::time::Duration;
 use dmnode_actors::subtask;
 use dmnode_actors::unit::{UnitContext, UnitDone, UnitResult};
 use dmnode_model::config::{SourceConfig, StartTime, SubtaskConfig, TaskConfig};
-use dmnode_model::{CodedError, Epoch, SourceId, TaskName};
+use dmnode_model::status::SyncStatus;
+use dmnode_model::{CodedError, Epoch, SourceId, StreamDecision, TaskName};
 use support::{Kind, Server};
 use tokio::task::JoinHandle;
 
@@ -32,6 +35,7 @@ struct Rig {
     gtid: bool,
     meta: String,
     start_time: Option<StartTime>,
+    decisions: Vec<StreamDecision>,
     epoch: u64,
 }
 
@@ -41,6 +45,11 @@ struct Running {
 }
 
 impl Running {
+    /// What the unit shows of itself.
+    fn status(&self) -> SyncStatus {
+        self.ctx.status.snapshot().1.sync.unwrap_or_default()
+    }
+
     async fn stop(self) {
         self.ctx.cancel.cancel();
         match tokio::time::timeout(PATIENCE, self.handle).await.expect("stops").unwrap() {
@@ -58,7 +67,16 @@ impl Rig {
     async fn new(from: Kind, source: &[&str], gtid: bool) -> Self {
         let (source, target) = tokio::join!(Server::start(from, source), Server::start(Kind::Mariadb, &[]));
         let source_port = source.port;
-        Self { source, target, source_port, gtid, meta: String::new(), start_time: None, epoch: 1 }
+        Self {
+            source,
+            target,
+            source_port,
+            gtid,
+            meta: String::new(),
+            start_time: None,
+            decisions: Vec::new(),
+            epoch: 1,
+        }
     }
 
     fn spec(&self) -> (Arc<SourceConfig>, Arc<SubtaskConfig>) {
@@ -76,6 +94,7 @@ impl Rig {
         let task = TaskConfig::from_yaml(&yaml, None).unwrap_or_else(|err| panic!("{err}\n{yaml}")).value;
         let mut subtask = task.subtask(&SourceId::new(SOURCE)).unwrap();
         subtask.start_time.clone_from(&self.start_time);
+        subtask.decisions.clone_from(&self.decisions);
         (Arc::new(source), Arc::new(subtask))
     }
 

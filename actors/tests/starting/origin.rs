@@ -13,15 +13,15 @@ use crate::support::{Kind, Server};
 use crate::{LOG, Rig};
 
 /// An address that can be made to lead to another server.
-struct VirtualAddress {
-    port: u16,
+pub struct VirtualAddress {
+    pub port: u16,
     leads_to: Arc<AtomicU16>,
     /// Cuts the connections that exist.
     cut: tokio::sync::broadcast::Sender<()>,
 }
 
 impl VirtualAddress {
-    async fn new(server: &Server) -> Self {
+    pub async fn new(server: &Server) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let leads_to = Arc::new(AtomicU16::new(server.port));
@@ -45,7 +45,7 @@ impl VirtualAddress {
     }
 
     /// Moves to another server. Connections to the former one live on unless they are cut.
-    fn move_to(&self, server: &Server, cut: bool) {
+    pub fn move_to(&self, server: &Server, cut: bool) {
         self.leads_to.store(server.port, Ordering::SeqCst);
         if cut {
             let _ = self.cut.send(());
@@ -54,7 +54,7 @@ impl VirtualAddress {
 }
 
 /// Makes a server a replica of the rig's source that has all of it.
-async fn replicate(from: &Server, to: &Server) {
+pub async fn replicate(from: &Server, to: &Server) {
     let port = from.port;
     let change = match from.kind {
         Kind::Mysql => format!(
@@ -79,12 +79,12 @@ async fn replicate(from: &Server, to: &Server) {
     assert_eq!(to.number(&wait).await, 0, "the replica catches up");
 }
 
-async fn stop_replica(server: &Server) {
+pub async fn stop_replica(server: &Server) {
     let stop = if server.kind == Kind::Mysql { "STOP REPLICA" } else { "STOP SLAVE" };
     server.execute(&[stop]).await;
 }
 
-fn replica_arguments(kind: Kind) -> &'static [&'static str] {
+pub fn replica_arguments(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Mysql => &[],
         Kind::Mariadb => &["--log-slave-updates"],

@@ -5,15 +5,18 @@ use std::time::Duration;
 use dmnode_model::codes;
 use dmnode_model::config::StartTime;
 
+use crate::Rig;
 use crate::support::Kind;
-use crate::{LOG, Rig};
+
+/// What lies behind is repeated in safe mode, which needs a key.
+const KEYED: [&str; 2] = ["CREATE DATABASE app", "CREATE TABLE app.log (line VARCHAR(20) PRIMARY KEY)"];
 
 /// A start time leads to the first transaction at or after it, once; before the first binlog to the first one, after the
 /// last event nowhere.
 async fn start_time(from: Kind, gtid: bool) {
     let mut rig = Rig::new(from, &["--default-time-zone=+05:00"], gtid).await;
-    rig.source.execute(&LOG).await;
-    rig.target.execute(&LOG).await;
+    rig.source.execute(&KEYED).await;
+    rig.target.execute(&KEYED).await;
     rig.log(&["1"]).await;
     rig.source.execute(&["FLUSH BINARY LOGS"]).await;
     rig.log(&["2", "3"]).await;
@@ -45,7 +48,7 @@ async fn start_time(from: Kind, gtid: bool) {
     rig.start_time = Some(StartTime { text, request: 9 });
     rig.log(&["7"]).await;
     let mut running = rig.start();
-    assert_eq!(rig.lines("7", &mut running).await, ["4", "4", "5", "5", "6", "6", "7"]);
+    assert_eq!(rig.lines("7", &mut running).await, ["4", "5", "6", "7"]);
     running.stop().await;
     rig.target.execute(&["TRUNCATE TABLE app.log"]).await;
     // Before everything. The DDL of the beginning is undone, so that it can come again.

@@ -35,6 +35,7 @@ pub struct Server {
     pub port: u16,
     dir: PathBuf,
     process: Child,
+    arguments: Vec<String>,
 }
 
 /// The tree made by `scripts/fetch-mysql`. A test that needs MySQL and has none has failed.
@@ -81,6 +82,17 @@ fn template(kind: Kind) -> PathBuf {
     kept
 }
 
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Copies the files of a server that is not running.
+pub fn copy_data(from: &Path, to: &Path) {
+    let _ = std::fs::remove_dir_all(to);
+    let copied = Command::new("cp").args(["-a", "--reflink=auto"]).arg(from).arg(to).status();
+    assert!(copied.unwrap().success());
+}
+
 impl Server {
     pub async fn start(kind: Kind, arguments: &[&str]) -> Self {
         let template = template(kind);
@@ -90,7 +102,10 @@ impl Server {
         let copied =
             Command::new("cp").args(["-a", "--reflink=auto"]).arg(template).arg(dir.join("data")).status();
         assert!(copied.unwrap().success());
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self::launch(kind, dir, free_port(), arguments).await
+    }
+
+    async fn launch(kind: Kind, dir: PathBuf, port: u16, arguments: &[&str]) -> Self {
         let mut command = match kind {
             Kind::Mysql => {
                 let mut command = Command::new(mysqld());
@@ -127,7 +142,8 @@ impl Server {
             .stderr(log)
             .spawn()
             .unwrap();
-        let mut server = Self { kind, port, dir, process };
+        let arguments = arguments.iter().map(ToString::to_string).collect();
+        let mut server = Self { kind, port, dir, process, arguments };
         let deadline = Instant::now() + Duration::from_secs(90);
         while server.try_connect("utf8mb4").await.is_err() {
             let ended = server.process.try_wait().unwrap();
@@ -140,6 +156,30 @@ impl Server {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         server
+    }
+
+    /// Kills it and starts it again, after its files were given to `change`.
+    pub async fn restart_after(mut self, change: impl FnOnce(&Path)) -> Self {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let kept = self.dir.with_extension("kept");
+        std::fs::rename(&self.dir, &kept).unwrap();
+        let (kind, port, arguments) = (self.kind, self.port, std::mem::take(&mut self.arguments));
+        let dir = self.dir.clone();
+        drop(self);
+        std::fs::rename(&kept, &dir).unwrap();
+        change(&dir.join("data"));
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        Self::launch(kind, dir, port, &arguments).await
+    }
+
+    /// Another server with a copy of a data directory.
+    pub async fn start_from(kind: Kind, data: &Path) -> Self {
+        let dir =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{}", kind.name(), uuid::Uuid::new_v4()));
+        std::fs::create_dir_all(dir.join("tmp")).unwrap();
+        copy_data(data, &dir.join("data"));
+        Self::launch(kind, dir, free_port(), &[]).await
     }
 
     pub fn log(&self) -> String {

@@ -31,4 +31,6 @@ pub(crate) use table_map::wire;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
+mod recorded;
+#[cfg(test)]
 mod tests;

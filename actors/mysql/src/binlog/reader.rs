@@ -116,9 +116,40 @@ pub struct BinlogReader {
     state: ParserState,
     payload: Option<(EventHeader, PayloadEvents)>,
     file: Arc<str>,
-    /// End of the event that was read last. Offsets in headers have 32 bits; this has all.
+    offsets: Offsets,
+    /// Events before this offset of the file are not wanted, but could not be left out of what was asked for.
+    unwanted_before: Option<u64>,
+}
+
+/// Where events begin and end. Offsets in headers have 32 bits; these have all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Offsets {
+    /// End of the event that was read last.
     pos: u64,
     start_pos: u64,
+}
+
+impl Offsets {
+    fn at(pos: u64) -> Self {
+        Self { pos, start_pos: pos }
+    }
+
+    /// Works out the next event's.
+    fn place(&mut self, header: &EventHeader) {
+        let heartbeat = matches!(header.event_type, types::HEARTBEAT | types::HEARTBEAT_V2);
+        if header.log_pos == 0 || header.flags & FLAG_ARTIFICIAL != 0 || heartbeat {
+            self.start_pos = self.pos;
+            return;
+        }
+        // Files may exceed 4 GiB (a transaction is never split); offsets grow, so a fall is an overflow.
+        const WRAP: u64 = 1 << 32;
+        let mut end = (self.pos & !(WRAP - 1)) | u64::from(header.log_pos);
+        if end + WRAP / 2 < self.pos {
+            end += WRAP;
+        }
+        self.pos = end;
+        self.start_pos = end.saturating_sub(header.size.into());
+    }
 }
 
 impl BinlogReader {
@@ -157,10 +188,12 @@ impl BinlogReader {
             stream.query("SET @mariadb_slave_capability = 4").await?;
         }
         stream.command(&register(server_id)).await?;
+        let mut unwanted_before = None;
         let (file, pos) = match &start {
             BinlogStart::Position(position) => (position.file.clone(), position.pos.max(FIRST_EVENT)),
             BinlogStart::Gtid(_) => (String::new(), FIRST_EVENT),
         };
+        let mut asked = pos;
         match &start {
             BinlogStart::Gtid(GtidSet::Mysql(set)) if !mariadb => {
                 stream.start(&dump_gtid(server_id, &encode_set(set))).await?;
@@ -175,12 +208,11 @@ impl BinlogReader {
                 return Err(configuration("the GTID set is of another flavor than the server").into());
             }
             BinlogStart::Position(_) => {
-                let Ok(short) = u32::try_from(pos) else {
-                    return Err(configuration(
-                        "a binlog position above 4 GiB cannot be asked for; start by GTID set instead",
-                    )
-                    .into());
-                };
+                // Servers are asked with 32 bits. What lies beyond is reached by reading the whole file.
+                let short = u32::try_from(pos).unwrap_or(FIRST_EVENT as u32);
+                if u64::from(short) != pos {
+                    (asked, unwanted_before) = (short.into(), Some(pos));
+                }
                 let flags = if mariadb { FLAG_SEND_ANNOTATE } else { 0 };
                 stream.start(&dump(server_id, &file, short, flags)).await?;
             }
@@ -191,8 +223,8 @@ impl BinlogReader {
             state: ParserState::new(checksum, mariadb, collations),
             payload: None,
             file: file.into(),
-            pos,
-            start_pos: pos,
+            offsets: Offsets::at(asked),
+            unwanted_before,
         })
     }
 
@@ -225,7 +257,7 @@ impl BinlogReader {
     /// The position after the event that was read last. Within a compressed transaction that is its end already:
     /// only after its last event has everything before the position been read.
     pub fn position(&self) -> BinlogPosition {
-        BinlogPosition::new(self.file.as_ref(), self.pos)
+        BinlogPosition::new(self.file.as_ref(), self.offsets.pos)
     }
 
     async fn packet(&mut self) -> Result<Bytes, SqlError> {
@@ -258,7 +290,7 @@ impl BinlogReader {
         let Ok(header) = EventHeader::parse(&event) else {
             return Err(SqlError::protocol("packet is shorter than an event header").into());
         };
-        self.place(&header);
+        self.offsets.place(&header);
         let body = self.state.body(&header, &event).map_err(|damage| match damage {
             Damage::Checksum => self.wrong_checksum(&header),
             Damage::Malformed(error) => self.malformed(&header, error),
@@ -269,29 +301,17 @@ impl BinlogReader {
             return Ok(None);
         }
         let parsed = self.state.parse(&header, &body);
-        let event = self.event(header, parsed)?;
-        if let EventBody::Rotate { file, pos, .. } = &event.body {
+        let mut event = self.event(header, parsed)?;
+        if let EventBody::Rotate { file, pos, artificial } = &mut event.body {
             self.file = file.as_str().into();
-            self.pos = *pos;
+            self.offsets.pos = *pos;
+            match self.unwanted_before {
+                // For the caller the stream begins where it was asked for.
+                Some(wanted) if *artificial => *pos = wanted,
+                _ => self.unwanted_before = None,
+            }
         }
         Ok(Some(event))
-    }
-
-    /// Works out the event's offsets.
-    fn place(&mut self, header: &EventHeader) {
-        let heartbeat = matches!(header.event_type, types::HEARTBEAT | types::HEARTBEAT_V2);
-        if header.log_pos == 0 || header.flags & FLAG_ARTIFICIAL != 0 || heartbeat {
-            self.start_pos = self.pos;
-            return;
-        }
-        // Files may exceed 4 GiB (a transaction is never split); offsets grow, so a fall is an overflow.
-        const WRAP: u64 = 1 << 32;
-        let mut end = (self.pos & !(WRAP - 1)) | u64::from(header.log_pos);
-        if end + WRAP / 2 < self.pos {
-            end += WRAP;
-        }
-        self.pos = end;
-        self.start_pos = end.saturating_sub(header.size.into());
     }
 
     fn event(
@@ -299,15 +319,19 @@ impl BinlogReader {
         header: EventHeader,
         parsed: Result<EventBody, Malformed>,
     ) -> Result<BinlogEvent, BinlogError> {
-        let body = parsed.map_err(|error| self.malformed(&header, error))?;
+        let mut body = parsed.map_err(|error| self.malformed(&header, error))?;
+        let about_the_file = matches!(body, EventBody::FormatDescription { .. } | EventBody::Rotate { .. });
+        if self.unwanted_before.is_some_and(|wanted| self.offsets.start_pos < wanted) && !about_the_file {
+            body = EventBody::Ignorable;
+        }
         let file = Arc::clone(&self.file);
-        Ok(BinlogEvent { header, file, start_pos: self.start_pos, end_pos: self.pos, body })
+        Ok(BinlogEvent { header, file, start_pos: self.offsets.start_pos, end_pos: self.offsets.pos, body })
     }
 
     fn malformed(&self, header: &EventHeader, error: Malformed) -> BinlogError {
         BinlogError::Malformed {
             file: self.file.to_string(),
-            pos: self.start_pos,
+            pos: self.offsets.start_pos,
             event_type: header.event_type,
             what: error.what,
         }
@@ -316,7 +340,7 @@ impl BinlogReader {
     fn wrong_checksum(&self, header: &EventHeader) -> BinlogError {
         BinlogError::Checksum {
             file: self.file.to_string(),
-            pos: self.start_pos,
+            pos: self.offsets.start_pos,
             event_type: header.event_type,
         }
     }
@@ -356,4 +380,35 @@ fn dump_gtid(server_id: u32, set: &[u8]) -> Vec<u8> {
     out.extend_from_slice(&(set.len() as u32).to_le_bytes());
     out.extend_from_slice(set);
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A transaction of 9 GB in one file, in events of 1 GB: the offsets of the headers overflow twice.
+    #[test]
+    fn offsets_go_on_beyond_4_gib() {
+        const GB: u64 = 1_000_000_000;
+        let mut offsets = Offsets::at(FIRST_EVENT);
+        let header = |end: u64, size: u32, flags| EventHeader {
+            timestamp: 1,
+            event_type: types::WRITE_ROWS,
+            server_id: 1,
+            size,
+            log_pos: end as u32,
+            flags,
+        };
+        for round in 1..=9u64 {
+            let end = FIRST_EVENT + round * GB;
+            offsets.place(&header(end, GB as u32, 0));
+            assert_eq!(offsets, Offsets { pos: end, start_pos: end - GB }, "round {round}");
+            // Events without a place of their own move nothing.
+            offsets.place(&header(77, 19, FLAG_ARTIFICIAL));
+            assert_eq!(offsets, Offsets::at(end));
+        }
+        let mut next = Offsets::at(5 * GB);
+        next.place(&header(5 * GB + 100, 100, 0));
+        assert_eq!(next, Offsets { pos: 5 * GB + 100, start_pos: 5 * GB });
+    }
 }
