@@ -8,6 +8,8 @@ mod corpus;
 mod decisions;
 #[path = "support/proxy.rs"]
 mod proxy;
+#[path = "sync/splitting.rs"]
+mod splitting;
 mod support;
 
 use std::collections::BTreeMap;

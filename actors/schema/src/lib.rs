@@ -15,6 +15,7 @@ pub mod pattern;
 mod propose;
 pub mod route;
 mod routing;
+mod split;
 pub mod statement;
 pub mod translate;
 
@@ -24,5 +25,6 @@ pub use lex::SqlMode;
 pub use propose::propose_replacement;
 pub use route::{ExtendedColumn, Router};
 pub use routing::{rewrite_routed, split_statements, strip_create_select_suffix};
+pub use split::{split_operations, splitting_may_help, without_hints};
 pub use statement::{NameRef, NameRole, SchemaRef, Statement, StatementKind, XaVerb, rewrite};
 pub use translate::{ServerVersion, Translated, translate, translate_collation, translate_with_default};

@@ -60,6 +60,8 @@ pub struct Ddl {
     pub tolerated: &'static [u16],
     /// The tables at the source, as far as they are in scope.
     pub sources: Vec<TableName>,
+    /// How the statements are to be read.
+    pub mode: SqlMode,
 }
 
 /// The decision.
@@ -195,6 +197,7 @@ fn decide_words(
                 evidence: Evidence::Repeatable,
                 tolerated,
                 sources: Vec::new(),
+                mode,
             }));
         }
         StatementKind::CreateTable { .. }
@@ -266,6 +269,7 @@ fn decide_words(
                 evidence,
                 tolerated,
                 sources: inside.clone(),
+                mode,
             }))
         };
     match &statement.kind {

@@ -10,6 +10,8 @@ use dmnode_model::codes;
 use dmnode_model::error::CodedError;
 use dmnode_model::ids::{SourceId, TaskName, quote_ident};
 use dmnode_model::policy::Fault;
+use dmnode_mysql::SqlError;
+use dmnode_schema::{split_operations, splitting_may_help, without_hints};
 use sha2::{Digest, Sha256};
 
 use super::applier::{Applier, Statement};
@@ -18,15 +20,27 @@ use crate::failpoint;
 use crate::progress::{ProgressStore, TxnId, text_literal};
 use crate::target::{ApplierConnection, ApplyBody, ApplyError, TargetTransaction};
 
+/// `ALGORITHM` or `LOCK` is not supported for an operation; with a reason.
+const ALTER_NOT_SUPPORTED: u16 = 1845;
+const ALTER_NOT_SUPPORTED_REASON: u16 = 1846;
 /// How often a lost connection is survived within one statement.
 const ATTEMPTS: u32 = 5;
 
 /// An intent found in the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Intent {
-    done: bool,
+    stage: String,
     digest: String,
+    sql: String,
 }
+
+/// The stages of an intent, besides `intent` itself.
+const DONE: &str = "done";
+const REFUSED: &str = "refused";
+/// Refused as a whole, and executed operation by operation since: the whole is not to be tried again.
+const SPLIT: &str = "split";
+/// Refused for its `ALGORITHM` or `LOCK`, and executed without them.
+const PLAIN: &str = "plain";
 
 /// The DDL table of one source, and the marker tables.
 pub struct DdlLog {
@@ -53,17 +67,17 @@ impl DdlLog {
         let mut conn = store.connect().await?;
         let rows = conn
             .query(format!(
-                "SELECT txn_id, statement_no, stage, digest_before FROM {table} WHERE source_id = {source}"
+                "SELECT txn_id, statement_no, stage, digest_before, sql_text FROM {table} WHERE source_id = {source}"
             ))
             .await
             .map_err(|error| crate::target::target_error(&error))?;
         conn.close().await;
         let left = rows
             .iter()
-            .filter(|row| row.str(2).is_none_or(|stage| stage != "refused"))
+            .filter(|row| row.str(2).is_none_or(|stage| stage != REFUSED))
             .filter_map(|row| {
                 let number = u32::try_from(row.u64(1)?).ok()?;
-                let intent = Intent { done: row.str(2)? == "done", digest: row.string(3)? };
+                let intent = Intent { stage: row.string(2)?, digest: row.string(3)?, sql: row.string(4)? };
                 Some(((row.string(0)?, number), intent))
             })
             .collect();
@@ -82,9 +96,77 @@ impl DdlLog {
         let last = ddl.statements.len();
         for (number, sql) in ddl.statements.iter().enumerate() {
             let key = (id.to_string(), u32::try_from(number).unwrap_or(u32::MAX));
+            if number + 1 == last {
+                return self.proper(applier, key, place, sql, ddl, session).await;
+            }
             // What comes before the statement proper is preparation, which may be repeated.
-            let evidence = if number + 1 == last { ddl.evidence } else { Evidence::Repeatable };
-            self.one(applier, &key, place, sql, ddl, evidence, session).await?;
+            let step = Step { sql, evidence: Evidence::Repeatable };
+            if let Some(error) = self.one(applier, &key, place, step, ddl, session).await? {
+                self.mark(applier, &key, REFUSED).await?;
+                return Err(refused(sql, place).cause(cause(&error)).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The statement itself: whole where the target takes it, else without hints or operation by operation.
+    async fn proper(
+        &mut self,
+        applier: &mut Applier,
+        key: (String, u32),
+        place: &str,
+        sql: &str,
+        ddl: &Ddl,
+        session: &[String],
+    ) -> Result<(), ApplyError> {
+        let begun = self.left.get(&key).map(|intent| intent.stage.clone());
+        let stage = match begun.as_deref() {
+            Some(SPLIT) => SPLIT,
+            Some(PLAIN) => PLAIN,
+            _ => {
+                let step = Step { sql, evidence: ddl.evidence };
+                let Some(error) = self.one(applier, &key, place, step, ddl, session).await? else {
+                    return Ok(());
+                };
+                let Some(stage) = other_way(sql, ddl, &error) else {
+                    self.mark(applier, &key, REFUSED).await?;
+                    return Err(refused(sql, place).cause(cause(&error)).into());
+                };
+                tracing::warn!(location = %place, error = %cause(&error), way = stage,
+                    "the target refused a DDL as a whole: it is executed otherwise");
+                // From here on the whole is not tried again: it would find its first operations done.
+                self.mark(applier, &key, stage).await?;
+                stage
+            }
+        };
+        let parts = parts_of(sql, ddl, stage);
+        if parts.is_empty() {
+            return Err(
+                unsure(sql, place, "it was begun operation by operation, and cannot be split now").into()
+            );
+        }
+        for (index, part) in parts.iter().enumerate() {
+            let number = u32::try_from(index).unwrap_or(u32::MAX).saturating_add(key.1).saturating_add(1);
+            let part_key = (key.0.clone(), number);
+            if self.left.get(&part_key).is_some_and(|intent| intent.sql != *part) {
+                let why = "it was begun in other operations than those it is split into now";
+                return Err(unsure(sql, place, why).into());
+            }
+            let evidence = match ddl.evidence {
+                // Each of them makes one name of another: the definitions tell.
+                Evidence::Marker => Evidence::Definitions,
+                other => other,
+            };
+            let step = Step { sql: part, evidence };
+            if let Some(error) = self.one(applier, &part_key, place, step, ddl, session).await? {
+                self.mark(applier, &part_key, REFUSED).await?;
+                let done = match index {
+                    0 => "none is executed".to_owned(),
+                    _ => format!("executed are: {}", parts[..index].join("; ")),
+                };
+                let cause = format!("{} (operation {} of {}; {done})", cause(&error), index + 1, parts.len());
+                return Err(refused(part, place).cause(cause).into());
+            }
         }
         Ok(())
     }
@@ -104,29 +186,29 @@ impl DdlLog {
         format!("DELETE FROM {} WHERE source_id = {}", self.table, self.source)
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one call, and each is its own thing")]
+    /// One statement, exactly once. The error is the target's refusal: it certainly did not happen.
     async fn one(
         &mut self,
         applier: &mut Applier,
         key: &(String, u32),
         place: &str,
-        sql: &str,
+        step: Step<'_>,
         ddl: &Ddl,
-        evidence: Evidence,
         session: &[String],
-    ) -> Result<(), ApplyError> {
+    ) -> Result<Option<SqlError>, ApplyError> {
+        let Step { sql, evidence } = step;
         let mut found = self.left.remove(key);
         let mut attempt = 0;
         loop {
-            if found.as_ref().is_some_and(|intent| intent.done) {
-                return Ok(());
+            if found.as_ref().is_some_and(|intent| intent.stage == DONE) {
+                return Ok(None);
             }
             let digest = self.digest(&mut applier.conn, &ddl.objects, evidence).await?;
             if let Some(intent) = &found {
                 match self.happened(evidence, &intent.digest, &digest) {
                     Some(true) => {
                         tracing::info!(location = %place, "an interrupted DDL had been executed");
-                        return self.mark_done(applier, key).await;
+                        return self.mark_done(applier, key).await.map(|()| None);
                     }
                     Some(false) => {}
                     None => {
@@ -149,17 +231,17 @@ impl DdlLog {
             let mut intent = Intend { sql: self.intent_sql(key, place, sql, &ddl.objects, &digest) };
             let update = crate::progress::ProgressUpdate::unchanged();
             applier.conn.apply(&update, &mut intent).await?;
-            found = Some(Intent { done: false, digest });
+            found = Some(Intent { stage: "intent".to_owned(), digest, sql: sql.to_owned() });
             failpoint::hit("sync.ddl_after_intent").await?;
             let result = run(&mut applier.conn, &sql_to_run, session).await;
             failpoint::hit("sync.ddl_after_execute").await?;
             match result {
-                Ok(()) => return self.mark_done(applier, key).await,
+                Ok(()) => return self.mark_done(applier, key).await.map(|()| None),
                 Err(ApplyError::Sql(error))
                     if error.code().is_some_and(|code| ddl.tolerated.contains(&code)) =>
                 {
                     tracing::warn!(location = %place, error = %error, "the target had it already");
-                    return self.mark_done(applier, key).await;
+                    return self.mark_done(applier, key).await.map(|()| None);
                 }
                 Err(ApplyError::Sql(error)) if error.is_connection_lost() && attempt < ATTEMPTS => {
                     attempt += 1;
@@ -179,14 +261,7 @@ impl DdlLog {
                 Err(ApplyError::Sql(error)) => {
                     // It certainly did not happen: whatever is changed by hand from here on says nothing about it.
                     applier.conn.discard();
-                    self.mark(applier, key, "refused").await?;
-                    let column = error.code().unwrap_or(0);
-                    return Err(refused(sql, place)
-                        .cause(format!(
-                            "ERROR {column}: {}",
-                            super::applier::without_values(column, &error.message)
-                        ))
-                        .into());
+                    return Ok(Some(error));
                 }
                 Err(other) => return Err(other),
             }
@@ -241,7 +316,7 @@ impl DdlLog {
     async fn mark_done(&self, applier: &mut Applier, key: &(String, u32)) -> Result<(), ApplyError> {
         // The session carries the settings of the source's session.
         applier.conn.discard();
-        self.mark(applier, key, "done").await
+        self.mark(applier, key, DONE).await
     }
 
     async fn mark(&self, applier: &mut Applier, key: &(String, u32), stage: &str) -> Result<(), ApplyError> {
@@ -315,6 +390,44 @@ async fn definition(conn: &mut ApplierConnection, show: &str) -> Result<Option<S
         Err(error) if matches!(error.code(), Some(1049 | 1146)) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// One statement for the target, and how a repetition of it is decided.
+struct Step<'a> {
+    sql: &'a str,
+    evidence: Evidence,
+}
+
+/// The way on when the target has refused a statement for a reason that lies in its form.
+fn other_way(sql: &str, ddl: &Ddl, error: &SqlError) -> Option<&'static str> {
+    let code = error.code()?;
+    if !splitting_may_help(code, &error.message, sql, ddl.mode) {
+        return None;
+    }
+    let hints = matches!(code, ALTER_NOT_SUPPORTED | ALTER_NOT_SUPPORTED_REASON);
+    let ways: &[&'static str] = if hints { &[PLAIN, SPLIT] } else { &[SPLIT, PLAIN] };
+    ways.iter().copied().find(|way| !parts_of(sql, ddl, way).is_empty())
+}
+
+/// The statements of one way; none when it is not one for this statement.
+fn parts_of(sql: &str, ddl: &Ddl, way: &str) -> Vec<String> {
+    match way {
+        PLAIN => without_hints(sql, ddl.mode).into_iter().collect(),
+        _ if ddl.evidence == Evidence::Person => Vec::new(),
+        _ => split_operations(sql, ddl.mode).unwrap_or_default(),
+    }
+}
+
+fn cause(error: &SqlError) -> String {
+    let code = error.code().unwrap_or(0);
+    format!("ERROR {code}: {}", super::applier::without_values(code, &error.message))
+}
+
+/// Only a person can tell what is left to do.
+fn unsure(sql: &str, place: &str, why: &str) -> CodedError {
+    refused(sql, place).cause(why).remedy(
+        "compare the table's definitions, do by hand in the target what is missing, then `binlog skip` the statement",
+    )
 }
 
 fn refused(sql: &str, place: &str) -> CodedError {

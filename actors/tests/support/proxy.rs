@@ -1,4 +1,4 @@
-//! A TCP proxy that loses the answer to a statement, or the statement itself.
+//! A TCP proxy that loses the answer to a statement, or the statement itself, or refuses statements as TiDB does.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,6 +20,8 @@ struct Loss {
 
 #[derive(Default)]
 struct State {
+    /// Statements that get no further.
+    refused: Mutex<Option<fn(&str) -> bool>>,
     armed: Mutex<Option<Loss>>,
     lost: AtomicUsize,
 }
@@ -49,6 +51,12 @@ impl Proxy {
         *self.state.armed.lock().unwrap() = Some(Loss { prefix: prefix.as_bytes(), only_the_answer });
     }
 
+    /// From now on these statements are refused, as a server that takes one operation at a time does it.
+    #[allow(dead_code, reason = "not every test binary")]
+    pub fn refuse(&self, which: fn(&str) -> bool) {
+        *self.state.refused.lock().unwrap() = Some(which);
+    }
+
     /// How many were lost.
     pub fn lost(&self) -> usize {
         self.state.lost.load(Ordering::SeqCst)
@@ -61,9 +69,20 @@ async fn serve(client: TcpStream, server: u16, state: Arc<State>) {
     server.set_nodelay(true).unwrap();
     let (mut client_in, mut client_out) = client.into_split();
     let (mut server_in, mut server_out) = server.into_split();
+    let (refusals, mut refused) = tokio::sync::mpsc::channel::<Vec<u8>>(1);
     let answers = tokio::spawn(async move {
-        let _ = tokio::io::copy(&mut server_in, &mut client_out).await;
-        (server_in, client_out)
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            tokio::select! {
+                read = server_in.read(&mut buffer) => match read {
+                    Ok(len) if len > 0 && client_out.write_all(&buffer[..len]).await.is_ok() => {}
+                    _ => return,
+                },
+                Some(packet) = refused.recv() => {
+                    let _ = client_out.write_all(&packet).await;
+                }
+            }
+        }
     });
     loop {
         let mut head = [0; 4];
@@ -92,6 +111,15 @@ async fn serve(client: TcpStream, server: u16, state: Arc<State>) {
             }
             state.lost.fetch_add(1, Ordering::SeqCst);
             return;
+        }
+        let which = *state.refused.lock().unwrap();
+        let text = std::str::from_utf8(body.get(1..).unwrap_or_default()).unwrap_or_default();
+        if body.first() == Some(&COM_QUERY) && which.is_some_and(|which| which(text)) {
+            let mut packet = b"\xff\x08\x20#HY000Unsupported multi schema change".to_vec();
+            let mut refusal = vec![u8::try_from(packet.len()).unwrap(), 0, 0, 1];
+            refusal.append(&mut packet);
+            let _ = refusals.send(refusal).await;
+            continue;
         }
         if server_out.write_all(&head).await.is_err() || server_out.write_all(&body).await.is_err() {
             break;
