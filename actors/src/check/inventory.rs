@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use dmnode_model::config::SubtaskConfig;
 use dmnode_model::{CodedError, Scope, SourceId, TableName, codes, quote_ident};
 use dmnode_mysql::{Connection, SqlError};
-use dmnode_schema::{BlockAllowList, EventFilter, Router, is_system_schema};
+use dmnode_schema::{BlockAllowList, EventFilter, ExtendedColumn, Router, is_system_schema};
 
 use super::Source;
 use super::connect::{failed, limited};
@@ -28,6 +28,8 @@ pub(super) struct Table {
     pub to: TableName,
     pub engine: String,
     pub has_key: bool,
+    /// What its route adds to its rows.
+    pub extended: Vec<ExtendedColumn>,
 }
 
 /// The source's databases and tables.
@@ -78,9 +80,11 @@ impl Inventory {
                     let to = router.route(&row.name).map_err(|err| {
                         wrap(codes::TASK_CHECK_GEN_TABLE_ROUTER, "generate table router error", err)
                     })?;
+                    let extended = router.extended(&row.name, &subtask.source_id)?;
                     inventory.tables.push(Table {
                         from: row.name,
                         to,
+                        extended,
                         engine: row.engine,
                         has_key: row.has_key,
                     });
@@ -241,15 +245,6 @@ pub(super) fn notes(sources: &[Source<'_>]) -> Vec<String> {
         for (kind, (count, first)) in &source.inventory.not_migrated {
             let more = if *count > 1 { format!(" and {} more", count - 1) } else { String::new() };
             notes.push(format!("not migrated from source {}: {kind} {first}{more}", source.config.source_id));
-        }
-        let keyless: Vec<&Table> = source.inventory.tables.iter().filter(|t| !t.has_key).collect();
-        if let Some(first) = keyless.first() {
-            let more =
-                if keyless.len() > 1 { format!(" and {} more", keyless.len() - 1) } else { String::new() };
-            notes.push(format!(
-                "source {}: {}{more} without a primary or NOT NULL unique key: changes are applied one by one and in order",
-                source.config.source_id, first.from
-            ));
         }
     }
     notes

@@ -6,12 +6,15 @@
 
 mod connect;
 mod connections;
+mod hazards;
 mod inventory;
 mod position;
 mod privileges;
 mod probe;
 mod report;
+mod shards;
 mod source;
+mod structure;
 mod tables;
 mod target;
 
@@ -130,6 +133,8 @@ async fn run_items(mut sources: Vec<Source<'_>>, mut target: Target, options: &C
     let ignored = |key: &str| sources.first().is_some_and(|s| s.ignores(key));
     let (check_connections, check_target) = (!ignored("conn_number"), !ignored("target_privilege"));
     let check_tables = !ignored("table_schema");
+    let (check_shards, check_counters) = (!ignored("schema_of_shard_tables"), !ignored("auto_increment_ID"));
+    let (check_triggers, check_packets) = (!ignored("target_triggers"), !ignored("packet_size"));
     let mut items = Vec::new();
     if check_connections {
         items.extend(item(connections::loader(&sources, &mut target)).await);
@@ -139,6 +144,7 @@ async fn run_items(mut sources: Vec<Source<'_>>, mut target: Target, options: &C
         items.extend(item(target::privileges(&sources, &mut target)).await);
     }
     let starts = position::recorded(&sources, &mut target, options).await;
+    let fresh = starts.iter().all(position::Start::is_fresh);
     let by_source =
         sources.iter_mut().zip(starts).map(|(source, start)| source_items(source, start, options));
     for list in join_all(by_source).await {
@@ -148,7 +154,16 @@ async fn run_items(mut sources: Vec<Source<'_>>, mut target: Target, options: &C
     items.extend(item(target::transactional_tables(&sources, &mut target)).await);
     if check_tables {
         items.extend(item(tables::scope(&sources)).await);
-        items.extend(item(tables::structure(&mut sources, &mut target)).await);
+        items.extend(item(structure::structure(&mut sources, &mut target)).await);
+    }
+    if fresh {
+        items.extend(shards::check(&mut sources, check_shards, check_counters).await);
+    }
+    if check_triggers {
+        items.extend(item(hazards::triggers(&sources, &mut target)).await);
+    }
+    if check_packets {
+        items.extend(item(hazards::packets(&mut sources, &target)).await);
     }
     items.extend(item(tables::expressions(&mut sources)).await);
     let mut notes = inventory::notes(&sources);

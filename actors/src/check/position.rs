@@ -23,6 +23,13 @@ pub(super) struct Start {
     gtid: Option<String>,
 }
 
+impl Start {
+    /// The target remembers nothing: the task has not run.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.file.is_none() && self.gtid.is_none()
+    }
+}
+
 /// The positions that the task has reached already, if it ran before.
 pub(super) async fn recorded(
     sources: &[Source<'_>],

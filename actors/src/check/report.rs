@@ -24,6 +24,12 @@ pub struct Finding {
     pub severity: ItemState,
     /// What was found; for a failure the coded error.
     pub short_error: String,
+    /// Of two things that do not go together, the one.
+    #[serde(rename = "self", skip_serializing_if = "String::is_empty")]
+    pub own: String,
+    /// And the other.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub other: String,
     /// What to do about it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub instruction: String,
@@ -76,9 +82,16 @@ impl Item {
         self
     }
 
-    pub(super) fn fail(mut self, err: CodedError) -> Item {
+    pub(super) fn fail(self, err: CodedError) -> Item {
+        self.fail_between(err, String::new(), String::new())
+    }
+
+    /// Two things do not go together.
+    pub(super) fn fail_between(mut self, err: CodedError, own: String, other: String) -> Item {
         self.add(Finding {
             severity: ItemState::Fail,
+            own,
+            other,
             instruction: err.workaround().to_owned(),
             code: err.code,
             short_error: without_workaround(&err),
@@ -89,6 +102,8 @@ impl Item {
     pub(super) fn warn(mut self, text: impl Into<String>, instruction: &str) -> Item {
         self.add(Finding {
             severity: ItemState::Warn,
+            own: String::new(),
+            other: String::new(),
             short_error: text.into(),
             instruction: instruction.to_owned(),
             code: 0,

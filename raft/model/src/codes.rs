@@ -309,6 +309,8 @@ codes! {
     66005 CHECK_START_POSITION "CheckStartPosition" "task-check" Upstream High WaitForOperator "correct `meta` in task.yaml";
     66006 CHECK_VERSION "CheckVersion" "task-check" NotSet Medium WaitForOperator "";
     66007 CHECK_CONNECTIONS "CheckConnections" "task-check" NotSet High WaitForOperator "raise max_connections of the server";
+    66008 CHECK_EXTENDED_COLUMNS "CheckExtendedColumns" "task-check" Downstream High WaitForOperator "create the target's table with the columns of the route's extract rules";
+    66009 CHECK_SHARD_TABLES "CheckShardTables" "task-check" Upstream High WaitForOperator "give the merged tables the same columns, or ignore `schema_of_shard_tables`";
     66101 DIFF_SOURCE_READ "DiffSourceRead" "diff" Upstream High WaitForOperator "check that the source is reachable and its user may read the tables, then run diff again";
     66102 DIFF_TARGET_READ "DiffTargetRead" "diff" Downstream High WaitForOperator "check that the target is reachable and its user may read the tables, then run diff again";
     66103 DIFF_CANCELLED "DiffCancelled" "diff" Internal Low WaitForOperator "run diff again";

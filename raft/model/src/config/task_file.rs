@@ -51,6 +51,18 @@ const CHECK_ITEMS: &[&str] = &[
     "free_space",
     "downstream_mutex_features",
     "downstream_table_empty",
+    // Not DM's.
+    "target_triggers",
+    "packet_size",
+];
+/// Those that DM looks at for TiDB's physical import only.
+const PHYSICAL_IMPORT_ITEMS: [&str; 6] = [
+    "empty_region",
+    "region_distribution",
+    "downstream_version",
+    "free_space",
+    "downstream_mutex_features",
+    "downstream_table_empty",
 ];
 
 /// An instance as it is written.
@@ -212,6 +224,9 @@ pub(super) fn read(
                 codes::CONFIG_CHECK_ITEM_NOT_SUPPORT,
                 format!("checking item {item} is not supported; supported are {}", CHECK_ITEMS.join(", ")),
             ));
+        }
+        if PHYSICAL_IMPORT_ITEMS.contains(&item.as_str()) {
+            warnings.never(&format!("ignore-checking-items: {item}"), "it is about TiDB's physical import");
         }
     }
     match online_scheme.as_str() {
