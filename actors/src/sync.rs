@@ -25,6 +25,7 @@ mod diagnose;
 pub(crate) mod dm;
 mod evidence;
 mod filtering;
+mod kind;
 mod lag;
 mod large;
 mod mapping;

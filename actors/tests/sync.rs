@@ -6,6 +6,8 @@
 mod corpus;
 #[path = "sync/decisions.rs"]
 mod decisions;
+#[path = "sync/passing.rs"]
+mod passing;
 #[path = "support/proxy.rs"]
 mod proxy;
 #[path = "sync/splitting.rs"]

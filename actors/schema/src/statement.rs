@@ -4,7 +4,38 @@ use std::ops::Range;
 
 use dmnode_model::{TableName, quote_ident};
 
-use crate::lex::SqlMode;
+use crate::lex::{SqlMode, TokenKind, Tokens};
+
+/// Words of statements that change tables or rows.
+const TABLE_WORDS: [&str; 27] = [
+    "TABLE",
+    "TABLES",
+    "INDEX",
+    "KEY",
+    "DATABASE",
+    "SCHEMA",
+    "COLUMN",
+    "PARTITION",
+    "SEQUENCE",
+    "TRUNCATE",
+    "RENAME",
+    "INSERT",
+    "UPDATE",
+    "DELETE",
+    "REPLACE",
+    "MERGE",
+    "LOAD",
+    "IMPORT",
+    "CALL",
+    "DO",
+    "EXECUTE",
+    "PREPARE",
+    "SELECT",
+    "VALUES",
+    "WITH",
+    "BEGIN",
+    "BINLOG",
+];
 
 /// What an XA statement does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,6 +179,18 @@ impl Statement {
     /// recognised is [`StatementKind::Unknown`].
     pub fn classify(sql: &str, default_schema: &str, mode: SqlMode) -> Statement {
         crate::classify::classify(sql, default_schema, mode)
+    }
+
+    /// Of a statement that is not recognised: whether it certainly changes neither tables nor rows. Each word is looked
+    /// at, wherever it stands: what may be about a table is taken to be.
+    pub fn names_no_table(&self, sql: &str, mode: SqlMode) -> bool {
+        let tokens = Tokens::of(sql, mode);
+        let ends = |at: usize| (at..tokens.len()).all(|i| tokens.punct(i, ';'));
+        !tokens.unterminated
+            && self.tables.is_empty()
+            && tokens.is_kind(0, TokenKind::Word)
+            && !(0..tokens.len())
+                .any(|i| tokens.is_any(i, &TABLE_WORDS) || (tokens.punct(i, ';') && !ends(i)))
     }
 
     /// The tables that the statement creates, changes, renames or drops.

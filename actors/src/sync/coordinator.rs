@@ -1,6 +1,6 @@
 //! What the stream and the appliers share: the window of transactions, the budget, the first failure, the counters.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -49,6 +49,8 @@ pub struct Counters {
     pub skipped: AtomicU64,
     /// Rows events and statements left out by filters.
     pub filtered: AtomicU64,
+    /// Statements on objects that are not migrated, by kind.
+    pub not_migrated: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 /// How far a large transaction is.
@@ -115,6 +117,20 @@ impl Shared {
             settled: Mutex::new(None),
             warnings: Mutex::new(VecDeque::new()),
             heartbeat,
+        }
+    }
+
+    /// A statement on an object that is not migrated was passed over. The log tells the first of each kind.
+    pub fn passed_over(&self, kind: &'static str, location: &str) {
+        let mut counts = self.counters.not_migrated.lock();
+        let count = counts.entry(kind).or_default();
+        *count += 1;
+        if *count == 1 {
+            tracing::info!(
+                kind,
+                location,
+                "statements of this kind carry no rows and are not migrated; they are counted"
+            );
         }
     }
 

@@ -69,9 +69,17 @@ pub struct Ddl {
 pub enum Decision {
     /// Nothing to do in the target; the text says why.
     Skip(&'static str),
+    /// About an object of this kind, which carries no rows and is not migrated.
+    NotMigrated(&'static str),
     /// Execute.
     Execute(Ddl),
 }
+
+/// The kind of a statement on a sequence.
+pub const SEQUENCE: &str = "sequence";
+/// Kinds of statements without rows that are not about an object either.
+const NO_OBJECTS: [&str; 8] =
+    ["empty", "set", "flush", "query", "table maintenance", "cache", "administration", "prepared statement"];
 
 /// From and to.
 #[derive(Debug, Clone, Copy)]
@@ -142,7 +150,19 @@ fn decide_words(
         | StatementKind::RollbackToSavepoint
         | StatementKind::ReleaseSavepoint
         | StatementKind::Xa(_) => return Ok(Decision::Skip("transaction control")),
-        StatementKind::NoRows(what) => return Ok(Decision::Skip(what)),
+        StatementKind::NoRows(what) if NO_OBJECTS.contains(what) => return Ok(Decision::Skip(what)),
+        StatementKind::NoRows(what) => return Ok(Decision::NotMigrated(what)),
+        StatementKind::Sequence => {
+            for name in statement.changed_tables() {
+                if scope.has_table(name)? {
+                    return Ok(Decision::NotMigrated(SEQUENCE));
+                }
+            }
+            return Ok(Decision::Skip("out of scope"));
+        }
+        StatementKind::Unknown if statement.names_no_table(&text, mode) => {
+            return Ok(Decision::NotMigrated("unknown"));
+        }
         StatementKind::CreateTable { temporary: true, .. } | StatementKind::DropTable { temporary: true } => {
             return Ok(Decision::Skip("temporary table"));
         }
@@ -206,8 +226,7 @@ fn decide_words(
         | StatementKind::DropTable { .. }
         | StatementKind::TruncateTable
         | StatementKind::CreateIndex
-        | StatementKind::DropIndex
-        | StatementKind::Sequence => {}
+        | StatementKind::DropIndex => {}
     }
 
     let mut inside = Vec::new();
@@ -305,8 +324,6 @@ fn decide_words(
             codes::STATEMENT_FORMAT,
             "CREATE TABLE … SELECT is in the binlog as a statement, its rows are not",
         )),
-        StatementKind::Sequence => Err(stop(codes::DDL_UNSUPPORTED, "sequences are not migrated")
-            .remedy("create it in the target by hand, then `binlog skip` the statement")),
         StatementKind::CreateTable { like, .. } => {
             if *like {
                 for model in statement.tables.iter().filter(|reference| reference.role == NameRole::Like) {

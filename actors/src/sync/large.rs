@@ -183,7 +183,7 @@ impl Large<'_> {
                 let (source, target) = (self.stream.reader.flavor(), self.stream.target.clone());
                 let servers = Servers { source, target: &target };
                 match decide(query, &self.stream.scope, servers, None).map_err(|error| error.at(&self.at))? {
-                    Decision::Skip(_) => {}
+                    Decision::Skip(_) | Decision::NotMigrated(_) => {}
                     Decision::Execute(_) => {
                         return Err(CodedError::new(
                             codes::DDL_UNSUPPORTED,

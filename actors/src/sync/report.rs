@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dmnode_model::Location;
 use dmnode_model::config::SourceConfig;
-use dmnode_model::status::{LargeTransactionStatus, SyncStatus};
+use dmnode_model::status::{LargeTransactionStatus, NotMigratedCount, SyncStatus};
 use dmnode_mysql::{Connection, ServerInfo, SessionOptions, current_location};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
@@ -85,6 +85,12 @@ pub fn report(shared: Arc<Shared>, rules: Arc<Rules>) -> Arc<dyn Report> {
                 bytes: large.bytes,
                 seconds: large.since.elapsed().as_secs(),
             }),
+            not_migrated: counters
+                .not_migrated
+                .lock()
+                .iter()
+                .map(|(kind, count)| NotMigratedCount { kind: (*kind).to_owned(), count: *count })
+                .collect(),
             ..SyncStatus::default()
         };
         UnitReport { sync: Some(status), settled: shared.settled.lock().clone(), ..UnitReport::default() }

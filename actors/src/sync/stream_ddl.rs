@@ -11,7 +11,7 @@ use dmnode_mysql::BinlogEvent;
 use dmnode_schema::SqlMode;
 
 use super::change::describe;
-use super::ddl::{Ddl, Decision, Servers, decide, decide_operators, session};
+use super::ddl::{Ddl, Decision, SEQUENCE, Servers, decide, decide_operators, session};
 use super::decisions::start_of;
 use super::refusal::{Refused, explain};
 use super::stream::{Halt, Open, Stream};
@@ -22,6 +22,10 @@ use crate::progress::TxnId;
 
 /// A DDL may take so long before the unit is taken for hung.
 const DDL_LIMIT: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3600);
+/// What the operator reads once, however many there are.
+pub(super) const NO_SEQUENCES: &str = "sequences are not migrated: create those that are needed in the target before the switch, and let them start behind the source's values";
+const NOT_KNOWN: &str =
+    "statements of an unknown kind, about no table, were passed over: the log has the place of the first";
 /// To ask both servers for definitions.
 const EXPLAIN_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
 
@@ -156,7 +160,7 @@ impl Stream {
                     Decision::Execute(ddl) => {
                         steps.push(DdlStep { ddl, number: Some((decided.number, index)) });
                     }
-                    Decision::Skip(why) => {
+                    Decision::Skip(why) | Decision::NotMigrated(why) => {
                         tracing::warn!(why, "an operator's statement has nothing to do");
                     }
                 }
@@ -173,6 +177,14 @@ impl Stream {
         let copied = copied.as_mut().map(|copied| copied as &mut (dyn FnMut(&_) -> _ + '_));
         match decide(query, &self.scope, servers, copied)? {
             Decision::Execute(ddl) => steps.push(DdlStep { ddl, number: None }),
+            Decision::NotMigrated(kind) => {
+                self.shared.passed_over(kind, &describe(id, end));
+                match kind {
+                    SEQUENCE => self.shared.warn(NO_SEQUENCES.to_owned()),
+                    "unknown" => self.shared.warn(NOT_KNOWN.to_owned()),
+                    _ => {}
+                }
+            }
             Decision::Skip(why) => {
                 tracing::debug!(location = %describe(id, end), why, "statement skipped");
             }

@@ -16,6 +16,7 @@ use super::ddl_session::{
     DdlSession, explicit_defaults, explicit_defaults_setting, utf8mb4_collation, utf8mb4_collation_setting,
 };
 use super::derive::derive;
+use super::kind::table_kind;
 use super::mapping::Mapping;
 use super::scope::Scope;
 use super::table::{ForeignKeys, Table};
@@ -217,13 +218,51 @@ impl Tables {
         {
             return Ok(mapped.clone());
         }
-        let mapped = if scope.has_table(&map.name)? {
+        let mapped = if scope.has_table(&map.name)? && !self.is_sequence(scope, map).await? {
             Some(Arc::new(self.load(scope, copied, map, place).await?))
         } else {
             None
         };
         self.tables.insert(map.name.clone(), mapped.clone());
         Ok(mapped)
+    }
+
+    /// Whether rows are the state of a sequence (MariaDB), which is not migrated. A table that looks like one is
+    /// followed, or is a table at the source, or is in the target.
+    async fn is_sequence(&mut self, scope: &Scope, map: &TableMap) -> Result<bool, CodedError> {
+        if !map.is_like_a_sequence() || self.tracker.get(&map.name).is_some() {
+            return Ok(false);
+        }
+        let at_source = match &self.source {
+            Some(source) => table_kind(source, &map.name).await?,
+            None => None,
+        };
+        let is = match at_source.as_deref() {
+            Some(kind) => kind == "SEQUENCE",
+            // It is gone from the source since.
+            None => self.look(&scope.router().route(&map.name)?).await?.is_none(),
+        };
+        if is {
+            tracing::info!(sequence = %map.name, "the state of a sequence is in the binlog: it is not migrated");
+        }
+        Ok(is)
+    }
+
+    /// The rows of a system-versioned table come with their history, which another one would write anew.
+    async fn refuse_versions(&mut self, map: &TableMap, target: &TableName) -> Result<(), CodedError> {
+        if !map.has_two_exact_timestamps() {
+            return Ok(());
+        }
+        let Some(source) = &self.source else { return Ok(()) };
+        if table_kind(source, &map.name).await?.as_deref() != Some("SYSTEM VERSIONED") {
+            return Ok(());
+        }
+        Err(CodedError::new(
+            codes::BINLOG_UNSUPPORTED,
+            "rows of a system-versioned table cannot be applied: the target would write their history a second time",
+        )
+        .object(format!("{target} (source {})", map.name))
+        .remedy("take the table out of the block-allow-list; or ALTER TABLE … DROP SYSTEM VERSIONING at the source, copy the table by hand, and `binlog skip` this event by its position"))
     }
 
     async fn load(
@@ -247,6 +286,7 @@ impl Tables {
             )
             .object(&target));
         }
+        self.refuse_versions(map, &target).await?;
         let alone = !scope.router().is_shared(source)?;
         let route = scope.extended(source)?;
         let mapping = self.mapping(map, &without(&info, &route), alone, place).await?;

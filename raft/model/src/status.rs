@@ -640,6 +640,19 @@ pub struct SyncStatus {
     /// The large transaction that is being streamed into the target (ours).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub large_transaction: Option<LargeTransactionStatus>,
+    /// Statements on objects that are not migrated, since the subtask started (ours).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_migrated: Vec<NotMigratedCount>,
+}
+
+message! {
+    /// Statements that were passed over because they carry no rows.
+    NotMigratedCount {
+        /// `view`, `trigger`, `routine`, `event`, `user`, `grant`, `sequence` and so on.
+        kind: String,
+        /// How many.
+        count: u64,
+    }
 }
 
 message! {
@@ -703,6 +716,7 @@ impl Default for SyncStatus {
             warnings: Vec::new(),
             safe_mode: None,
             large_transaction: None,
+            not_migrated: Vec::new(),
         }
     }
 }

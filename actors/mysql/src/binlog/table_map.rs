@@ -84,6 +84,23 @@ pub(crate) struct OptionalMetadata {
 }
 
 impl TableMap {
+    /// Whether the columns are those of a sequence of MariaDB. A table can have the same ones.
+    pub fn is_like_a_sequence(&self) -> bool {
+        const CYCLE_OPTION: usize = 6;
+        self.column_count == 8
+            && self
+                .types
+                .iter()
+                .enumerate()
+                .all(|(index, kind)| *kind == if index == CYCLE_OPTION { wire::TINY } else { wire::LONGLONG })
+    }
+
+    /// Whether there are columns for the times of a row's versions.
+    pub fn has_two_exact_timestamps(&self) -> bool {
+        let exact = |(kind, meta): &(&u8, &u16)| **kind == wire::TIMESTAMP2 && **meta == 6;
+        self.types.iter().zip(&self.metas).filter(exact).count() >= 2
+    }
+
     /// Names of the columns, when the source writes them (`binlog_row_metadata=FULL`).
     pub fn column_names(&self) -> Option<&[String]> {
         self.optional.names.as_deref()

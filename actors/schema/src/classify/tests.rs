@@ -369,6 +369,27 @@ mod properties {
 }
 
 #[test]
+fn f18_what_is_not_recognised_passes_only_if_it_is_about_no_table() {
+    for (sql, passes) in [
+        ("CREATE FANCY THING x WITHIN y", true),
+        ("ALTER MASKING POLICY p ENABLE;", true),
+        ("CONJURE UP SOMETHING", true),
+        ("CREATE HYPER TABLE t (a INT)", false),
+        ("DROP TABLE a; DROP TABLE b", false),
+        ("FANCY THING; DROP USER x", false),
+        ("BEGIN NOT ATOMIC DELETE FROM t; END", false),
+        ("EXECUTE IMMEDIATE 'x'", false),
+        ("UPSERT INTO t SELECT 1", false),
+        ("FANCY 'unterminated", false),
+        ("RENAME TABLE a", false),
+    ] {
+        let statement = classify_in(sql);
+        assert_eq!(statement.kind, Unknown, "{sql}");
+        assert_eq!(statement.names_no_table(sql, SqlMode::default()), passes, "{sql}");
+    }
+}
+
+#[test]
 fn conditions_on_the_object_are_told_from_those_on_its_parts() {
     for (sql, conditional) in [
         ("RENAME TABLE IF EXISTS a TO b", true),
