@@ -384,7 +384,7 @@ fn f18_what_is_not_recognised_passes_only_if_it_is_about_no_table() {
         ("RENAME TABLE a", false),
     ] {
         let statement = classify_in(sql);
-        assert_eq!(statement.kind, Unknown, "{sql}");
+        assert_eq!(statement.kind, StatementKind::Unknown, "{sql}");
         assert_eq!(statement.names_no_table(sql, SqlMode::default()), passes, "{sql}");
     }
 }
