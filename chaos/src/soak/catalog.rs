@@ -60,6 +60,8 @@ pub struct Table {
     pub columns: Vec<Column>,
     pub indexes: Vec<Index>,
     pub foreign_keys: Vec<String>,
+    /// Whether a foreign key refers to it.
+    pub referenced: bool,
     /// Partitions; none when it has no partitions.
     pub partitions: Vec<String>,
     /// How it is partitioned (`HASH`, `RANGE`, …).
@@ -86,6 +88,12 @@ impl Table {
 
     pub fn is_key(&self, column: &Column) -> bool {
         self.indexes.iter().any(|index| index.columns.contains(&column.name))
+    }
+
+    /// Whether a foreign key may rest on an index of it. Without `foreign_key_checks` the server drops such an index all
+    /// the same; whether it then still knows the foreign key depends on what it has in its caches.
+    pub fn has_relations(&self) -> bool {
+        self.referenced || !self.foreign_keys.is_empty()
     }
 
     pub fn any_column(&self, rng: &mut StdRng, wanted: impl Fn(&Column) -> bool) -> Option<&Column> {
@@ -121,6 +129,7 @@ impl Catalog {
                 columns: Vec::new(),
                 indexes: Vec::new(),
                 foreign_keys: Vec::new(),
+                referenced: false,
                 partitions: Vec::new(),
                 partition_method: String::new(),
             });
@@ -149,15 +158,18 @@ impl Catalog {
                 last.columns.extend(column);
             }
         }
-        let keys: Vec<(String, String)> = connection
+        let keys: Vec<(String, String, String)> = connection
             .query(format!(
-                "SELECT table_name, constraint_name FROM information_schema.referential_constraints \
+                "SELECT table_name, constraint_name, referenced_table_name FROM information_schema.referential_constraints \
                  WHERE constraint_schema = {schema}"
             ))
             .await?;
-        for (table, key) in keys {
+        for (table, key, parent) in keys {
             if let Some(table) = tables.get_mut(&table) {
                 table.foreign_keys.push(key);
+            }
+            if let Some(parent) = tables.get_mut(&parent) {
+                parent.referenced = true;
             }
         }
         let partitions: Vec<(String, String, String)> = connection

@@ -322,7 +322,7 @@ fn clause(rng: &mut StdRng, kind: &str, flavor: Flavor, table: &Table) -> Option
             let verb = if rng.random() { "INVISIBLE" } else { "VISIBLE" };
             Some(format!("ALTER INDEX {} {verb}", quoted(&index.name)))
         }
-        "drop-index" => {
+        "drop-index" if !table.has_relations() => {
             let spare: Vec<_> = table.indexes.iter().filter(|index| index.name != "PRIMARY").collect();
             Some(format!("DROP INDEX {}", quoted(&pick(rng, &spare)?.name)))
         }
@@ -334,11 +334,11 @@ fn clause(rng: &mut StdRng, kind: &str, flavor: Flavor, table: &Table) -> Option
             let column = table.any_column(rng, |column| column.is_short() && !column.generated)?;
             Some(format!("ADD PRIMARY KEY ({})", quoted(&column.name)))
         }
-        "drop-primary" => {
+        "drop-primary" if !table.has_relations() => {
             table.primary()?;
             Some("DROP PRIMARY KEY".to_owned())
         }
-        "replace-primary" => {
+        "replace-primary" if !table.has_relations() => {
             let old = table.primary()?;
             let column = table.any_column(rng, |column| {
                 column.is_short() && !column.nullable && !old.columns.contains(&column.name)
