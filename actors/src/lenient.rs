@@ -1,6 +1,7 @@
-//! Statements that write the error value of an ENUM (index 0), which a strict session refuses.
+//! Statements that write the error value of an ENUM (index 0), or rows of a table with generated columns (see
+//! [`crate::computed`]): what a strict session may refuse.
 //!
-//! They are lenient for themselves alone, and every warning they give is looked at: there must be exactly one
+//! They are lenient for themselves alone, and every warning they give is looked at: there must be exactly one about an ENUM
 //! for each such value, so that nothing else is let through.
 
 macro_rules! lenient {

@@ -6,6 +6,7 @@
 //! writing both use.
 
 pub mod check;
+mod computed;
 pub(crate) mod definitions;
 pub mod diff;
 mod extended;

@@ -129,8 +129,12 @@ pub async fn warnings(
     // The error value of an ENUM is taken as it is, with a warning for each.
     let is_member = |row: &&TextRow| planned.error_members > 0 && is_error_member(row, table);
     let members_only = found.iter().filter(is_member).count() == planned.error_members;
-    let harmful =
-        found.iter().find(|row| !(row.u64(1).is_some_and(is_harmless) || (members_only && is_member(row))));
+    let is_computed = |row: &&TextRow| {
+        row.u64(1).zip(row.str(2)).is_some_and(|(code, text)| table.computed.explains(code, &text))
+    };
+    let harmful = found.iter().find(|row| {
+        !(row.u64(1).is_some_and(is_harmless) || (members_only && is_member(row)) || is_computed(row))
+    });
     if let Some(row) = harmful {
         let code = row.u64(1).unwrap_or(0);
         let text = row.str(2).unwrap_or_default();

@@ -353,7 +353,10 @@ impl Builder {
                 }
                 let start = self.start;
                 let out = &mut self.current.sql;
-                out.extend_from_slice(if members && !long { lenient::INSERT } else { start }.as_bytes());
+                out.extend_from_slice(
+                    if (members || table.computed.any()) && !long { lenient::INSERT } else { start }
+                        .as_bytes(),
+                );
                 write_table(table, out);
                 out.extend_from_slice(b" (");
                 let mut first = true;
@@ -403,7 +406,8 @@ impl Builder {
         }
         let out = &mut self.current.sql;
         let members = changed.iter().any(|index| after.values.get(*index) == Some(&Value::Enum(0)));
-        out.extend_from_slice(if members { lenient::UPDATE } else { "UPDATE " }.as_bytes());
+        let lenient = members || (table.computed.any() && !long);
+        out.extend_from_slice(if lenient { lenient::UPDATE } else { "UPDATE " }.as_bytes());
         write_table(table, out);
         out.extend_from_slice(b" SET ");
         let mut first = true;

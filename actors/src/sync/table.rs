@@ -7,6 +7,7 @@ use dmnode_mysql::{ColumnInfo, Row, TableInfo, Value};
 
 use super::change::RowChange;
 use super::write_set::KeyPlan;
+use crate::computed::Computed;
 
 /// How changes of a table may be rearranged inside one target transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub struct Table {
     pub copy_key: Option<usize>,
     /// Values of the last columns, which the source does not have: the route gives them.
     pub extended: Vec<Value>,
+    /// What the target computes: its rows are written by lenient statements.
+    pub computed: Computed,
     /// Statements on this table give warnings: they travel alone, so that every warning is looked at.
     pub gives_warnings: AtomicBool,
 }
@@ -102,6 +105,7 @@ impl Table {
             copy_key,
             extended: Vec::new(),
             gives_warnings: AtomicBool::new(false),
+            computed: Computed::of(&info),
             info,
         }
     }

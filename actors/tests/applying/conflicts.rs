@@ -174,3 +174,35 @@ async fn f09_a_row_above_the_packet_limit_is_named() {
         running.stop().await;
     }
 }
+
+/// A source without strict mode computes columns from values that their expressions do not fit; the target computes the
+/// same. A value that is written and does not fit stops the task all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn computed_columns_are_as_lenient_as_at_the_source() {
+    for kind in [Kind::Mariadb, Kind::Mysql] {
+        let mut rig = StreamRig::new(kind, kind, true).await;
+        rig.source
+            .execute(&[
+                "CREATE DATABASE app",
+                "CREATE TABLE app.c (id INT PRIMARY KEY, a VARCHAR(20), n INT, g BIGINT GENERATED ALWAYS AS (a * 2) STORED, \
+                 v TINYINT GENERATED ALWAYS AS (n * 3) VIRTUAL, KEY by_v (v), UNIQUE KEY by_g (g, id)) CHARSET utf8mb4",
+                "SET SESSION sql_mode = ''",
+                "INSERT INTO app.c (id, a, n) VALUES (1, 'five', 1), (2, '7x', 2), (3, '8', 90)",
+                "UPDATE app.c SET a = 'nine' WHERE id = 3",
+                "UPDATE app.c SET n = 80 WHERE id = 1",
+                "DELETE FROM app.c WHERE id = 2",
+            ])
+            .await;
+        let mut running = rig.start();
+        rig.caught_up(&mut running).await;
+        rig.assert_equal().await;
+        assert_eq!(rig.target.number("SELECT COUNT(*) FROM app.c WHERE g = 0").await, 2);
+        rig.target.execute(&["ALTER TABLE app.c MODIFY n TINYINT"]).await;
+        rig.source
+            .execute(&["SET SESSION sql_mode = ''", "INSERT INTO app.c (id, a, n) VALUES (4, 'x', 1000)"])
+            .await;
+        let error = running.error().await;
+        assert_ne!(error.code, 0);
+        assert_eq!(rig.target.number("SELECT COUNT(*) FROM app.c").await, 2, "{error}");
+    }
+}

@@ -1,0 +1,74 @@
+//! Warnings about columns that the target computes by itself.
+//!
+//! A generated column may be computed from a value that its expression does not fit (text taken as a number, say): a source
+//! without strict mode stores what comes out and warns. A strict session of the target would refuse the row. So rows of
+//! tables with generated columns are written without strict mode, and every warning is looked at: those of
+//! expressions pass, those about a column that is written stop the row as strict mode would have.
+
+use dmnode_mysql::TableInfo;
+
+/// What an expression may warn of: data truncated (1265), out of range (1264), a value of the wrong form (1292, 1366, 1411,
+/// and MariaDB's 1916, 1918), too long (1406), division by zero (1365), overflow of a time (1441).
+const OF_EXPRESSIONS: [u64; 10] = [1264, 1265, 1292, 1365, 1366, 1406, 1411, 1441, 1916, 1918];
+
+/// The generated columns of a target table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Computed(Vec<String>);
+
+impl Computed {
+    /// Those of a table.
+    pub fn of(info: &TableInfo) -> Self {
+        Self(
+            info.columns.iter().filter(|column| column.generated).map(|column| column.name.clone()).collect(),
+        )
+    }
+
+    /// Whether there are any.
+    pub fn any(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    /// Whether a warning is about an expression and not about a value that is written. The servers name the column
+    /// whenever a value is stored in it; the operand of an expression has no name.
+    pub fn explains(&self, code: u64, text: &str) -> bool {
+        if !self.any() || !OF_EXPRESSIONS.contains(&code) {
+            return false;
+        }
+        let Some(at) = text.find("for column ") else {
+            return text.starts_with("Truncated incorrect ") || code == 1365;
+        };
+        let named = text.get(at..).unwrap_or_default();
+        self.0.iter().any(|name| {
+            named.starts_with(&format!("for column '{name}' at row "))
+                || named.contains(&format!(".`{name}` at row "))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_computed_passes() {
+        let computed = Computed(vec!["g".to_owned()]);
+        for (code, text) in [
+            (1292, "Truncated incorrect DOUBLE value: 'x'"),
+            (1264, "Out of range value for column 'g' at row 3"),
+            (1292, "Incorrect datetime value: 'x' for column `a`.`t`.`g` at row 1"),
+            (1365, "Division by 0"),
+        ] {
+            assert!(computed.explains(code, text), "{text}");
+            assert!(!Computed::default().explains(code, text), "{text}");
+        }
+        for (code, text) in [
+            (1264, "Out of range value for column 'gg' at row 3"),
+            (1265, "Data truncated for column 'a' at row 1"),
+            (1292, "Incorrect datetime value: 'x' for column `g`.`t`.`d` at row 1"),
+            (1062, "Duplicate entry 'x' for key 'g'"),
+            (1300, "Invalid utf8mb4 character string"),
+        ] {
+            assert!(!computed.explains(code, text), "{text}");
+        }
+    }
+}
