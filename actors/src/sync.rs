@@ -30,6 +30,9 @@ mod lag;
 mod large;
 mod mapping;
 mod notes;
+pub(crate) mod online;
+mod online_diff;
+mod online_swap;
 mod operate_schema;
 pub(crate) mod origin;
 mod reader;
@@ -77,6 +80,7 @@ pub(crate) use ddl_run::marker_names;
 use decisions::Decisions;
 use diagnose::Evidence;
 use evidence::Recent;
+use online::Online;
 pub use operate_schema::{SchemaOperation, operate_schema};
 use origin::Link;
 use reader::Reader;
@@ -214,6 +218,7 @@ async fn prepare(
     let definitions = DefinitionTable::new(&subtask.meta_schema, &subtask.task, &subtask.source_id);
     let mut conn = store.connect().await?;
     let followed = definitions.load(&mut conn).await?;
+    let online = Online::load(&mut conn, &subtask.meta_schema, &subtask.task, &subtask.source_id).await?;
     let facts = Facts::new(&subtask.meta_schema, &subtask.task, &subtask.source_id);
     let void = facts.get(&mut conn, VOID).await.map_err(|error| crate::target::target_error(&error))?;
     let void = void.map(|text| Void::parse(&text)).unwrap_or_default();
@@ -331,6 +336,7 @@ async fn prepare(
         shared_appliers.push(applier);
         queues.push(sender);
     }
+    online_swap::report_start(&mut source, &info, &scope, &online, &shared).await;
     report::watch_source(
         &mut tasks,
         Arc::clone(&shared),
@@ -357,6 +363,7 @@ async fn prepare(
         target,
         ddl,
         decisions,
+        online,
         endpoints: [spec.source.from.clone(), subtask.target.clone()],
         until: spec.until.clone(),
         safe_mode,

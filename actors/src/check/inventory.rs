@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use dmnode_model::config::SubtaskConfig;
 use dmnode_model::{CodedError, Scope, SourceId, TableName, codes, quote_ident};
 use dmnode_mysql::{Connection, SqlError};
-use dmnode_schema::{BlockAllowList, EventFilter, ExtendedColumn, Router, is_system_schema};
+use dmnode_schema::{BlockAllowList, EventFilter, ExtendedColumn, OnlineRules, Router, is_system_schema};
 
 use super::Source;
 use super::connect::{failed, limited};
@@ -69,10 +69,15 @@ impl Inventory {
                 inventory.schemas.push(schema.clone());
             }
         }
+        let online = OnlineRules::new(subtask)?;
         let mut names = Vec::new();
         for row in rows {
             names.push(row.name.clone());
             if own(&row.name.schema) || !list.table_in_scope(&row.name)? {
+                continue;
+            }
+            if online.is_helper(&row.name.table) {
+                inventory.leave_out("table of an online schema change", row.name.quoted());
                 continue;
             }
             match row.kind.as_str() {

@@ -6,7 +6,7 @@ use dmnode_model::codes;
 use dmnode_model::config::{SourceConfig, SubtaskConfig};
 use dmnode_model::error::CodedError;
 use dmnode_model::ids::{SourceId, TableName};
-use dmnode_schema::{BlockAllowList, ExtendedColumn, Router, is_system_schema};
+use dmnode_schema::{BlockAllowList, ExtendedColumn, OnlineRules, Router, is_system_schema};
 
 use super::DiffParams;
 use super::lag::Lag;
@@ -50,6 +50,7 @@ impl Plan {
 struct Scope {
     allow: BlockAllowList,
     router: Router,
+    online: OnlineRules,
     meta_schema: String,
     source: SourceId,
 }
@@ -60,6 +61,7 @@ impl Scope {
         Ok(Self {
             allow: BlockAllowList::new(&subtask.block_allow_list, case_sensitive)?,
             router: Router::new(&subtask.routes, case_sensitive)?,
+            online: OnlineRules::new(subtask)?,
             meta_schema: subtask.meta_schema.clone(),
             source: subtask.source_id.clone(),
         })
@@ -70,6 +72,7 @@ impl Scope {
         if is_system_schema(&table.schema)
             || table.schema == self.meta_schema
             || !self.allow.table_in_scope(table)?
+            || self.online.is_helper(&table.table)
         {
             return Ok(None);
         }

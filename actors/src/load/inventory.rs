@@ -9,7 +9,7 @@ use dmnode_model::gtid::Flavor;
 use dmnode_model::ids::{SourceId, TableName};
 use dmnode_model::policy::{self, Side};
 use dmnode_mysql::{Connection, SqlError};
-use dmnode_schema::{BlockAllowList, ExtendedColumn, Router};
+use dmnode_schema::{BlockAllowList, ExtendedColumn, OnlineRules, Router};
 use sha2::{Digest, Sha256};
 
 use crate::progress::text_literal;
@@ -22,6 +22,7 @@ const SYSTEM_SCHEMAS: &str = "('information_schema', 'performance_schema', 'mysq
 pub(super) struct Scope {
     allow: BlockAllowList,
     router: Router,
+    online: OnlineRules,
     meta_schema: String,
     source: SourceId,
     /// Databases without tables are made in the target only when no table is named.
@@ -34,6 +35,7 @@ impl Scope {
         Ok(Self {
             allow: BlockAllowList::new(&subtask.block_allow_list, case_sensitive)?,
             router: Router::new(&subtask.routes, case_sensitive)?,
+            online: OnlineRules::new(subtask)?,
             meta_schema: subtask.meta_schema.clone(),
             source: subtask.source_id.clone(),
             empty_schemas: subtask.block_allow_list.do_tables.is_empty(),
@@ -50,7 +52,9 @@ impl Scope {
     }
 
     fn takes(&self, table: &TableName) -> Result<bool, CodedError> {
-        Ok(table.schema != self.meta_schema && self.allow.table_in_scope(table)?)
+        Ok(table.schema != self.meta_schema
+            && self.allow.table_in_scope(table)?
+            && !self.online.is_helper(&table.table))
     }
 }
 

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{AppliedSet, ProgressUpdate, Watermark, read_location, text_literal};
 use crate::definitions::DefinitionTable;
+use crate::sync::online::Online;
 use crate::target::{ApplierConnection, ApplyError, target_error};
 use crate::unit::Heartbeat;
 
@@ -278,6 +279,9 @@ impl ProgressStore {
             })?;
         }
         crate::sync::dm::upgrade_layout(&mut conn, &table("syncer_checkpoint"))
+            .await
+            .map_err(|err| target_error(&err).object(quote_ident(&spec.meta_schema)))?;
+        Online::upgrade_layout(&mut conn, &table(crate::sync::online::SUFFIX))
             .await
             .map_err(|err| target_error(&err).object(quote_ident(&spec.meta_schema)))?;
         super::meta::check_version(&mut conn, &spec.meta_schema, &spec.task).await?;
@@ -582,6 +586,7 @@ fn create_tables(spec: &TargetSpec) -> Vec<String> {
             table("dmnode_ddl")
         ),
         DefinitionTable::create_sql(&table(crate::definitions::SUFFIX)),
+        Online::create_sql(&table(crate::sync::online::SUFFIX)),
         format!(
             "CREATE TABLE IF NOT EXISTS {} (\
              id VARCHAR(32) NOT NULL, cp_schema VARCHAR(128) NOT NULL, cp_table VARCHAR(128) NOT NULL, \

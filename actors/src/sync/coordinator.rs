@@ -145,6 +145,11 @@ impl Shared {
         warnings.push_back(warning);
     }
 
+    /// Takes back what was told of something that is settled.
+    pub fn unwarn(&self, prefix: &str) {
+        self.warnings.lock().retain(|known| !known.starts_with(prefix));
+    }
+
     /// Waits until there is room for so many bytes. `None` when the unit has failed meanwhile.
     pub async fn reserve(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let permits = (bytes / PERMIT_BYTES + 1).min(BUDGET_BYTES / PERMIT_BYTES);

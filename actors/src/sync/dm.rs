@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::change::describe_location;
 use super::notes::Notes;
+use super::online::Online;
 use super::origin::{Origin, server_name};
 use super::rewind::{Rewind, Step};
 use super::switch::Void;
@@ -246,6 +247,8 @@ pub async fn follow(
         // What is known of tables is from later.
         let definitions = DefinitionTable::new(&subtask.meta_schema, &subtask.task, &subtask.source_id);
         writes.push(definitions.forget_followed_sql(false));
+        // DM's collected schema changes belong to DM's place, these to the former one.
+        writes.push(Online::forget_all_sql(&subtask.meta_schema, &subtask.task, &subtask.source_id));
     }
     server.close().await;
     let update = ProgressUpdate::watermark(&Watermark { number, location: location.clone() });

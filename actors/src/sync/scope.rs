@@ -5,13 +5,16 @@ use dmnode_model::config::SubtaskConfig;
 use dmnode_model::error::CodedError;
 use dmnode_model::{SourceId, TableName};
 use dmnode_mysql::RowsKind;
-use dmnode_schema::{BlockAllowList, Event, EventFilter, ExtendedColumn, Router, Subject, Verdict};
+use dmnode_schema::{
+    BlockAllowList, Event, EventFilter, ExtendedColumn, OnlineRules, Router, Subject, TableRole, Verdict,
+};
 
 /// Scope and names: pure, from the configuration.
 pub struct Scope {
     list: BlockAllowList,
     router: Router,
     filter: EventFilter,
+    online: OnlineRules,
     meta_schema: String,
     source: SourceId,
     /// The source has all its names in lower case, however a statement spells them.
@@ -25,15 +28,52 @@ impl Scope {
             list: BlockAllowList::new(&subtask.block_allow_list, subtask.case_sensitive)?,
             router: Router::new(&subtask.routes, subtask.case_sensitive)?,
             filter: EventFilter::new(&subtask.filters, subtask.case_sensitive)?,
+            online: OnlineRules::new(subtask)?,
             meta_schema: subtask.meta_schema.clone(),
             source: subtask.source_id.clone(),
             lower_case: false,
         })
     }
 
-    /// Whether the source's table is migrated.
+    /// Whether the source's table is migrated. The tables that online schema changes work with are not.
     pub fn has_table(&self, name: &TableName) -> Result<bool, CodedError> {
+        Ok(self.lists(name)? && !self.online.is_helper(&name.table))
+    }
+
+    /// Whether the block-allow list has the table.
+    fn lists(&self, name: &TableName) -> Result<bool, CodedError> {
         Ok(!name.schema.eq_ignore_ascii_case(&self.meta_schema) && self.list.table_in_scope(name)?)
+    }
+
+    /// Whether the table's definition is followed: that of a table which is migrated, or will be when an online schema
+    /// change puts it into the place of one that is.
+    pub fn follows(&self, name: &TableName) -> Result<bool, CodedError> {
+        Ok(self.has_table(name)? || self.has_shadow(name)?)
+    }
+
+    /// Whether the table is the shadow of one that is migrated.
+    pub fn has_shadow(&self, name: &TableName) -> Result<bool, CodedError> {
+        Ok(self.online.role(&name.table) == TableRole::Shadow && self.belongs(name)?)
+    }
+
+    /// Whether a helper of online schema changes belongs to a table that is migrated.
+    pub fn belongs(&self, helper: &TableName) -> Result<bool, CodedError> {
+        for real in self.online.real_names(helper) {
+            if self.has_table(&real)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the table is left out for its name alone, or belongs to one that is migrated.
+    pub fn is_left_out(&self, helper: &TableName) -> Result<bool, CodedError> {
+        Ok(self.online.is_helper(&helper.table) && (self.lists(helper)? || self.belongs(helper)?))
+    }
+
+    /// The names of online schema changes.
+    pub fn online(&self) -> &OnlineRules {
+        &self.online
     }
 
     /// Whether the source's schema is migrated.

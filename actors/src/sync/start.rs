@@ -13,6 +13,7 @@ use dmnode_mysql::{
 use super::change::describe_location;
 use super::evidence::Evidence;
 use super::notes::Notes;
+use super::online::Online;
 use super::origin::{Origin, server_name};
 use super::rewind::{Rewind, Step};
 use super::switch::Void;
@@ -72,13 +73,18 @@ pub async fn begin(
         DefinitionTable::new(&spec.subtask.meta_schema, &spec.subtask.task, &spec.subtask.source_id);
     let same = known.as_ref().is_none_or(|known| known.server == server);
     let former = watermark.as_ref().map(|watermark| watermark.location.clone());
+    // What was collected of online schema changes belongs to the place where the task stood.
+    let forget_online = || {
+        let subtask = &spec.subtask;
+        Online::forget_all_sql(&subtask.meta_schema, &subtask.task, &subtask.source_id)
+    };
     let mut number = watermark.as_ref().map_or(1, |watermark| watermark.number);
     let mut applied = applied;
     let mut writes = None;
     let mut location = match watermark {
         Some(watermark) => watermark.location,
         None => {
-            writes = Some(vec![definitions.forget_followed_sql(before.copied.is_some())]);
+            writes = Some(vec![definitions.forget_followed_sql(before.copied.is_some()), forget_online()]);
             Location::default()
         }
     };
@@ -106,6 +112,7 @@ pub async fn begin(
             sql.push(notes.add(&facts, &said.join("; ")));
         }
         applied = AppliedSet::default();
+        sql.push(forget_online());
         writes = Some(sql);
     } else if writes.is_some() {
         location = self::location(spec, before.copied, before.source, before.info).await?;

@@ -19,6 +19,7 @@ use super::change::{fires_action, torn_action};
 use super::coordinator::{Queued, Shared, WINDOW_MAX};
 use super::ddl_run::DdlLog;
 use super::decisions::Decisions;
+use super::online::Online;
 use super::origin::Link;
 use super::reader::Reader;
 use super::row_filter::RowFilters;
@@ -47,6 +48,16 @@ pub enum Halt {
     Finished,
     /// Something failed.
     Failed(Box<CodedError>),
+}
+
+impl Halt {
+    /// A failure with its place.
+    pub fn at(self, place: &str) -> Self {
+        match self {
+            Self::Failed(error) if error.location.is_none() => error.at(place).into(),
+            other => other,
+        }
+    }
 }
 
 impl From<CodedError> for Halt {
@@ -98,6 +109,7 @@ pub(super) struct Stream {
     pub target: ServerInfo,
     pub ddl: DdlLog,
     pub decisions: Decisions,
+    pub online: Online,
     /// Source and target.
     pub endpoints: [Endpoint; 2],
     pub until: Option<Location>,

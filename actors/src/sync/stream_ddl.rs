@@ -7,12 +7,13 @@ use std::sync::atomic::Ordering;
 use dmnode_model::codes;
 use dmnode_model::error::CodedError;
 use dmnode_model::{BinlogPosition, StreamDecision, StreamOp};
-use dmnode_mysql::BinlogEvent;
+use dmnode_mysql::{BinlogEvent, QueryEvent};
 use dmnode_schema::SqlMode;
 
 use super::change::describe;
 use super::ddl::{Ddl, Decision, SEQUENCE, Servers, decide, decide_operators, session};
 use super::decisions::start_of;
+use super::online::Move;
 use super::refusal::{Refused, explain};
 use super::stream::{Halt, Open, Stream};
 use super::tracker::{Statements, Tracked};
@@ -34,7 +35,7 @@ impl Stream {
     pub(super) async fn statement(
         &mut self,
         event: &BinlogEvent,
-        query: &dmnode_mysql::QueryEvent,
+        query: &QueryEvent,
         inside: bool,
         end: BinlogPosition,
     ) -> Result<(), Halt> {
@@ -48,14 +49,11 @@ impl Stream {
         let place = Place { at: in_dms_words(&start, &end, &id), short: describe(&id, &end) };
         self.look_at_new_tables(query).map_err(|error| error.at(&place.at))?;
         let decided = self.decisions.take(&start);
-        let filtered = match &decided {
-            // What an operator says goes before what the filters say.
-            Some(decided) if decided.op != StreamOp::Inject => Some(Cow::Borrowed(query)),
-            _ => self.filtered(query).await.map_err(|error| error.at(&place.at))?,
-        };
+        let mut moves = Vec::new();
         let steps = self
-            .steps(filtered.as_deref(), &id, &end, decided.as_ref())
-            .map_err(|error| error.at(&place.at))?;
+            .steps(query, event, &end, decided.as_ref(), &mut moves)
+            .await
+            .map_err(|halt| halt.at(&place.at))?;
         if steps.is_empty() {
             self.shared.counters.skipped.fetch_add(1, Ordering::Relaxed);
         } else if !self.open.changes.is_empty() {
@@ -69,17 +67,22 @@ impl Stream {
             self.barrier().await?;
         }
         for step in &steps {
-            let key = match step.number {
-                Some(number) => id_decided(&id, number),
+            let key = match &step.origin {
+                StepOrigin::Operator(number, index) => id_decided(&id, (*number, *index)),
                 // The number tells the statements of one transaction apart.
-                None if inside => id_inside(&id, self.open.ddls),
-                None => id.clone(),
+                StepOrigin::Statement if inside => id_inside(&id, self.open.ddls),
+                StepOrigin::Statement => id.clone(),
+                StepOrigin::Online(name) => id_online(&id, name),
             };
-            self.execute(event, query, &key, step, &place).await?;
+            self.execute(event, &key, step, &place).await?;
             self.shared.counters.ddls.fetch_add(1, Ordering::Relaxed);
         }
         // Whatever is done in the target, the source's tables are as the source's statement has left them.
-        let tracked = self.track(query, &end, &place.short).await?;
+        let mut tracked = self.track(query, &end, &place.short).await?;
+        if !moves.is_empty() {
+            tracked.also(self.online.apply(&self.scope, &moves));
+            self.report_online(&moves, &place.short);
+        }
         if steps.is_empty() && inside {
             self.tables.keep(tracked);
             return Ok(());
@@ -106,7 +109,7 @@ impl Stream {
     /// Follows what a statement does to the source's tables, unless the copy read them later.
     async fn track(
         &mut self,
-        query: &dmnode_mysql::QueryEvent,
+        query: &QueryEvent,
         end: &BinlogPosition,
         at: &str,
     ) -> Result<Tracked, CodedError> {
@@ -141,70 +144,117 @@ impl Stream {
         Ok(())
     }
 
-    /// What is to be executed for the statement: what the operator has decided, else what the statement says.
-    fn steps(
+    /// What is to be executed for the statement: what the operator has decided, else what the statement says. `moves`
+    /// gets what it means for online schema changes.
+    async fn steps(
         &mut self,
-        query: Option<&dmnode_mysql::QueryEvent>,
-        id: &TxnId,
+        query: &QueryEvent,
+        event: &BinlogEvent,
         end: &BinlogPosition,
         decided: Option<&StreamDecision>,
+        moves: &mut Vec<Move>,
+    ) -> Result<Vec<DdlStep>, Halt> {
+        let mut steps = Vec::new();
+        if let Some(decided) = decided {
+            steps = self.decided_steps(query, end, decided)?;
+        }
+        let instead = decided.is_some_and(|decided| decided.op != StreamOp::Inject);
+        let judged = match self.online.judge(&self.scope, query, self.reader.flavor()) {
+            // What cannot be followed by itself is followed as an operator says.
+            Err(_) if instead => None,
+            judged => judged?,
+        };
+        if instead {
+            let judged = judged.unwrap_or_default();
+            moves.extend(judged.moves.into_iter().filter(|step| !matches!(step, Move::Collect { .. })));
+            return Ok(steps);
+        }
+        let Some(judged) = judged else {
+            let step = self.own_step(query, StepOrigin::Statement, end).await?;
+            steps.extend(step);
+            return Ok(steps);
+        };
+        for (name, query) in self.online_statements(&judged.moves, query, event, end).await? {
+            steps.extend(self.own_step(&query, StepOrigin::Online(name), end).await?);
+        }
+        if let Some(rest) = &judged.rest {
+            steps.extend(self.own_step(rest, StepOrigin::Statement, end).await?);
+        }
+        *moves = judged.moves;
+        Ok(steps)
+    }
+
+    fn decided_steps(
+        &self,
+        query: &QueryEvent,
+        end: &BinlogPosition,
+        decided: &StreamDecision,
     ) -> Result<Vec<DdlStep>, CodedError> {
         let (source, target) = (self.reader.flavor(), self.target.clone());
         let servers = Servers { source, target: &target };
+        tracing::warn!(location = %end, op = decided.op.as_str(),
+            statements = decided.statements.len(), "a statement is handled as an operator decided");
         let mut steps = Vec::new();
-        if let Some(decided) = decided {
-            tracing::warn!(location = %describe(id, end), op = decided.op.as_str(),
-                statements = decided.statements.len(), "a statement is handled as an operator decided");
-            for (index, sql) in decided.statements.iter().enumerate() {
-                match decide_operators(sql, &self.scope, servers)? {
-                    Decision::Execute(ddl) => {
-                        steps.push(DdlStep { ddl, number: Some((decided.number, index)) });
-                    }
-                    Decision::Skip(why) | Decision::NotMigrated(why) => {
-                        tracing::warn!(why, "an operator's statement has nothing to do");
-                    }
+        for (index, sql) in decided.statements.iter().enumerate() {
+            match decide_operators(sql, &self.scope, servers)? {
+                Decision::Execute(ddl) => steps.push(DdlStep {
+                    ddl,
+                    query: query.clone(),
+                    origin: StepOrigin::Operator(decided.number, index),
+                }),
+                Decision::Skip(why) | Decision::NotMigrated(why) => {
+                    tracing::warn!(why, "an operator's statement has nothing to do");
                 }
-            }
-            if decided.op != StreamOp::Inject {
-                return Ok(steps);
-            }
-        }
-        let Some(query) = query else { return Ok(steps) };
-        let gtid = self.assembler.gtid().cloned();
-        let filter = self.filter.as_ref();
-        let mut copied = filter
-            .map(|filter| |table: &dmnode_model::TableName| filter.ddl_is_copied(table, end, gtid.as_ref()));
-        let copied = copied.as_mut().map(|copied| copied as &mut (dyn FnMut(&_) -> _ + '_));
-        match decide(query, &self.scope, servers, copied)? {
-            Decision::Execute(ddl) => steps.push(DdlStep { ddl, number: None }),
-            Decision::NotMigrated(kind) => {
-                self.shared.passed_over(kind, &describe(id, end));
-                match kind {
-                    SEQUENCE => self.shared.warn(NO_SEQUENCES.to_owned()),
-                    "unknown" => self.shared.warn(NOT_KNOWN.to_owned()),
-                    _ => {}
-                }
-            }
-            Decision::Skip(why) => {
-                tracing::debug!(location = %describe(id, end), why, "statement skipped");
             }
         }
         Ok(steps)
     }
 
+    /// What a statement of the source comes to, behind the filters.
+    async fn own_step(
+        &mut self,
+        query: &QueryEvent,
+        origin: StepOrigin,
+        end: &BinlogPosition,
+    ) -> Result<Option<DdlStep>, CodedError> {
+        let Some(query) = self.filtered(query).await?.map(Cow::into_owned) else { return Ok(None) };
+        let (source, target) = (self.reader.flavor(), self.target.clone());
+        let servers = Servers { source, target: &target };
+        let gtid = self.assembler.gtid().cloned();
+        let filter = self.filter.as_ref();
+        let mut copied = filter
+            .map(|filter| |table: &dmnode_model::TableName| filter.ddl_is_copied(table, end, gtid.as_ref()));
+        let copied = copied.as_mut().map(|copied| copied as &mut (dyn FnMut(&_) -> _ + '_));
+        match decide(&query, &self.scope, servers, copied)? {
+            Decision::Execute(ddl) => Ok(Some(DdlStep { ddl, query, origin })),
+            Decision::NotMigrated(kind) => {
+                self.shared.passed_over(kind, &end.to_string());
+                match kind {
+                    SEQUENCE => self.shared.warn(NO_SEQUENCES.to_owned()),
+                    "unknown" => self.shared.warn(NOT_KNOWN.to_owned()),
+                    _ => {}
+                }
+                Ok(None)
+            }
+            Decision::Skip(why) => {
+                tracing::debug!(location = %end, why, "statement skipped");
+                Ok(None)
+            }
+        }
+    }
+
     async fn execute(
         &mut self,
         event: &BinlogEvent,
-        query: &dmnode_mysql::QueryEvent,
         key: &TxnId,
         step: &DdlStep,
         place: &Place,
     ) -> Result<(), Halt> {
-        let ddl = &step.ddl;
+        let DdlStep { ddl, query, origin } = step;
         tracing::info!(location = %place.short, objects = ?ddl.objects, "executing a DDL");
         let (source, target) = (self.reader.flavor(), self.target.clone());
         let servers = Servers { source, target: &target };
-        let settings = if step.number.is_some() {
+        let settings = if matches!(origin, StepOrigin::Operator(..)) {
             session(&plain(query), event.header.timestamp, servers)
         } else {
             session(query, event.header.timestamp, servers)
@@ -247,14 +297,30 @@ impl Stream {
 /// One DDL to be executed.
 struct DdlStep {
     ddl: Ddl,
-    /// An operator's: number of the decision, and which of its statements.
-    number: Option<(u64, usize)>,
+    /// Whose session counts.
+    query: QueryEvent,
+    origin: StepOrigin,
+}
+
+/// Where a DDL comes from.
+enum StepOrigin {
+    /// The statement itself.
+    Statement,
+    /// An operator: number of the decision, and which of its statements.
+    Operator(u64, usize),
+    /// An online schema change: which of its statements.
+    Online(String),
 }
 
 /// Where it is, for errors and for the log.
 struct Place {
     at: String,
     short: String,
+}
+
+/// The identity under which a statement of an online schema change is noted.
+fn id_online(id: &TxnId, name: &str) -> TxnId {
+    TxnId::Position(BinlogPosition { file: format!("{id}~{name}"), pos: 0 })
 }
 
 /// Both ends of the event, as operators' scripts read them.
@@ -269,7 +335,7 @@ fn in_dms_words(start: &BinlogPosition, end: &BinlogPosition, id: &TxnId) -> Str
 }
 
 /// An operator writes with ordinary quotes and backslashes, whatever the source's session did.
-fn plain(query: &dmnode_mysql::QueryEvent) -> dmnode_mysql::QueryEvent {
+pub(super) fn plain(query: &QueryEvent) -> QueryEvent {
     const ANSI: u64 = 1 << 18;
     const ANSI_QUOTES: u64 = 1 << 2;
     const NO_BACKSLASH_ESCAPES: u64 = 1 << 20;

@@ -11,6 +11,7 @@ use dmnode_model::config::Endpoint;
 use dmnode_model::error::CodedError;
 use dmnode_model::{Flavor, TableName, quote_ident};
 use dmnode_mysql::{Connection, QueryEvent, RowDecoder, SqlError, TableInfo, TableMap};
+use dmnode_schema::definition::Definition;
 
 use super::ddl_session::{
     DdlSession, explicit_defaults, explicit_defaults_setting, utf8mb4_collation, utf8mb4_collation_setting,
@@ -32,6 +33,8 @@ use crate::target::target_error;
 const TRANSACTIONAL: [&str; 5] = ["InnoDB", "RocksDB", "ROCKSDB", "TokuDB", "XtraDB"];
 /// What to do about columns that a route adds.
 const EXTENDED_REMEDY: &str = "give the target's table the column with a fitting type (the source's must not have it), or change the route; then resume-task";
+/// Descriptions of shadows' rows that are kept.
+const SHADOWS_MAX: usize = 1000;
 /// Connections tried for one look at the target.
 const ATTEMPTS: u32 = 5;
 
@@ -63,6 +66,8 @@ pub struct Tables {
     source: Option<Endpoint>,
     /// The source's definitions at this position.
     tracker: Tracker,
+    /// The last description of rows of each shadow of online schema changes.
+    shadows: HashMap<TableName, TableMap>,
     ddl_session: DdlSession,
     /// The source writes the changes made by actions of foreign keys to its binlog.
     source_logs_actions: bool,
@@ -80,6 +85,7 @@ impl Tables {
             foreign: None,
             source: None,
             tracker,
+            shadows: HashMap::new(),
             ddl_session: DdlSession::default(),
             source_logs_actions,
             next_number: 0,
@@ -113,6 +119,16 @@ impl Tables {
             self.forget();
         }
         Ok(tracked)
+    }
+
+    /// How the rows of a shadow of an online schema change looked last, if any were seen.
+    pub fn shadow_map(&self, shadow: &TableName) -> Option<&TableMap> {
+        self.shadows.get(shadow)
+    }
+
+    /// The source's definition of a table, if it is followed.
+    pub fn followed(&self, name: &TableName) -> Option<&Definition> {
+        self.tracker.get(name).map(|followed| &followed.definition)
     }
 
     /// Inside a transaction there is no watermark to pass with: following the statement again changes nothing, so it may
@@ -154,7 +170,14 @@ impl Tables {
         }
         let mapped = self.mapped(scope, copied, map, place).await.map_err(|error| error.at(place))?;
         let known = match mapped {
-            None => None,
+            None => {
+                if scope.has_shadow(&map.name)?
+                    && (self.shadows.len() < SHADOWS_MAX || self.shadows.contains_key(&map.name))
+                {
+                    self.shadows.insert(map.name.clone(), map.clone());
+                }
+                None
+            }
             Some(mapped) => {
                 let decoder = RowDecoder::new(map, &mapped.source).map_err(|error| {
                     unlike(&map.name, "the rows in the binlog do not fit the table's definition")

@@ -125,7 +125,7 @@ impl Tracker {
             tracked.concerned |= scope.has_schema(&schema.name)?;
         }
         for name in statement.changed_tables() {
-            tracked.concerned |= scope.has_table(name)?;
+            tracked.concerned |= scope.follows(name)?;
         }
         if !tracked.concerned {
             return Ok(tracked);
@@ -152,7 +152,7 @@ impl Tracker {
             fates = interpret(&statement, &text, &context, &known);
         }
         for (name, fate) in fates {
-            if !scope.has_table(&name)? || copied(&name) {
+            if !scope.follows(&name)? || copied(&name) {
                 continue;
             }
             self.unsaved.remove(&name);
@@ -181,7 +181,7 @@ impl Tracker {
     ) -> Result<Tracked, CodedError> {
         let mut tracked = Tracked::default();
         for reference in &statement.tables {
-            if scope.has_table(&reference.name)? && self.followed.remove(&reference.name).is_some() {
+            if scope.follows(&reference.name)? && self.followed.remove(&reference.name).is_some() {
                 tracing::warn!(table = %reference.name, location = %place,
                     "a statement is not understood: the table's definition will be derived from elsewhere");
                 self.unsaved.remove(&reference.name);
@@ -232,6 +232,12 @@ pub struct Tracked {
 }
 
 impl Tracked {
+    /// Adds what else belongs into that transaction.
+    pub fn also(&mut self, statements: Vec<String>) {
+        self.concerned = true;
+        self.statements.extend(statements);
+    }
+
     /// The statement concerns no table that is followed.
     pub fn is_empty(&self) -> bool {
         !self.concerned

@@ -171,6 +171,7 @@ codes! {
     20045 CONFIG_GEN_TABLE_ROUTER "ConfigGenTableRouter" "config" Internal High WaitForOperator "check `routes`";
     20047 CONFIG_INVALID_CHUNK_FILE_SIZE "ConfigInvalidChunkFileSize" "config" Internal High WaitForOperator "`chunk-filesize` is a number of MiB, or a size such as 64MB";
     20048 CONFIG_ONLINE_DDL_INVALID_REGEX "ConfigOnlineDDLInvalidRegex" "config" Internal High WaitForOperator "each rule is a regular expression with exactly one capture group, the real table name";
+    20049 CONFIG_ONLINE_DDL_MISTAKE_REGEX "ConfigOnlineDDLMistakeRegex" "config" Internal High WaitForOperator "correct `shadow-table-rules` or `trash-table-rules`";
     20052 CONFIG_COLLATION_COMPATIBLE_NOT_SUPPORT "ConfigCollationCompatibleNotSupport" "config" Internal Medium WaitForOperator "`collation_compatible` is loose or strict";
     20053 CONFIG_INVALID_LOAD_MODE "ConfigInvalidLoadMode" "config" Internal Medium WaitForOperator "`import-mode` is logical, physical or import-into";
     20054 CONFIG_INVALID_DUPLICATE_RESOLUTION "ConfigInvalidDuplicateResolution" "config" Internal Medium WaitForOperator "`on-duplicate-logical` is replace, error or ignore";
@@ -201,6 +202,10 @@ codes! {
     36015 SYNCER_UNIT_BINLOG_EVENT_FILTER "SyncerUnitBinlogEventFilter" "sync-unit" Internal High WaitForOperator "skip the event, or change the filter";
     36024 SYNCER_UNIT_INJECT_DDL_WITHOUT_SCHEMA "SyncerUnitInjectDDLWithoutSchema" "sync-unit" Internal Low WaitForOperator "write every table as `schema`.`table`";
     36027 SYNCER_UNIT_DML_COLUMN_NOT_MATCH "SyncerUnitDMLColumnNotMatch" "sync-unit" Internal High WaitForOperator "was a DDL skipped or was the target table changed by hand? make the target table like the source's, then resume-task";
+    36039 SYNCER_UNIT_ONLINE_DDL_INVALID_META "SyncerUnitOnlineDDLInvalidMeta" "sync-unit" Internal High WaitForOperator "correct the row of `<task>_onlineddl`, or delete it";
+    36044 SYNCER_UNIT_GHOST_RENAME_TO_GHOST_TABLE "SyncerUnitGhostRenameToGhostTable" "sync-unit" Internal High WaitForOperator "do in the target by hand what was meant, then `binlog skip`";
+    36045 SYNCER_UNIT_GHOST_RENAME_GHOST_TBL_TO_OTHER "SyncerUnitGhostRenameGhostTblToOther" "sync-unit" Internal High WaitForOperator "`binlog skip` the statement";
+    36046 SYNCER_UNIT_GHOST_ONLINE_DDL_ON_GHOST_TBL "SyncerUnitGhostOnlineDDLOnGhostTbl" "sync-unit" Internal High WaitForOperator "execute the schema change on the target's table by hand, then `binlog skip` the statement";
     36065 SYNCER_OPERATOR_NOT_EXIST "SyncerOperatorNotExist" "sync-unit" Internal Low WaitForOperator "`binlog list` shows what was decided";
     36067 SYNCER_PARSE_DDL "SyncerParseDDL" "sync-unit" Internal High WaitForOperator "";
     36068 SYNCER_UNSUPPORTED_STMT "SyncerUnsupportedStmt" "sync-unit" Internal High WaitForOperator "";

@@ -138,7 +138,6 @@ pub(super) fn read(
     let timezone = fields.text("timezone")?;
     let case_sensitive = fields.bool("case-sensitive", false)?;
     let collation = fields.text("collation_compatible")?;
-    let online_ddl_given = fields.has("online-ddl");
     let mut online_ddl = fields.bool("online-ddl", true)?;
     let shadow_rules = fields.texts("shadow-table-rules")?;
     let trash_rules = fields.texts("trash-table-rules")?;
@@ -244,14 +243,8 @@ pub(super) fn read(
             ));
         }
     }
-    if online_ddl && (online_ddl_given || !online_scheme.is_empty()) {
-        warnings.later(
-            "online-ddl",
-            "tables of gh-ost and pt-online-schema-change are replicated like any other",
-        );
-    }
-    let shadow_table_rules = online_rules("shadow-table-rules", shadow_rules, DEFAULT_SHADOW_RULE, warnings)?;
-    let trash_table_rules = online_rules("trash-table-rules", trash_rules, DEFAULT_TRASH_RULE, warnings)?;
+    let shadow_table_rules = online_rules("shadow-table-rules", shadow_rules, DEFAULT_SHADOW_RULE)?;
+    let trash_table_rules = online_rules("trash-table-rules", trash_rules, DEFAULT_TRASH_RULE)?;
     let collation_strict = match collation.as_str() {
         "" | "loose" => false,
         "strict" => {
@@ -701,16 +694,10 @@ fn parse_shard_mode(
     Ok(mode)
 }
 
-fn online_rules(
-    setting: &str,
-    rules: Vec<String>,
-    default: &str,
-    warnings: &mut Warnings,
-) -> Result<Vec<String>, CodedError> {
+fn online_rules(setting: &str, rules: Vec<String>, default: &str) -> Result<Vec<String>, CodedError> {
     if rules.is_empty() {
         return Ok(vec![default.to_owned()]);
     }
-    warnings.later(setting, "tables of gh-ost and pt-online-schema-change are replicated like any other");
     let mut complete = Vec::with_capacity(rules.len());
     for rule in rules {
         let mut pattern = rule.clone();

@@ -159,7 +159,6 @@ validators:
         "enable-heartbeat",
         "timezone",
         "collation_compatible",
-        "online-ddl",
         "clean-dump-file",
         "remove-meta",
         "experimental.async",
