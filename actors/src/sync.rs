@@ -17,7 +17,7 @@ mod conflict;
 mod coordinator;
 mod ddl;
 mod ddl_run;
-mod ddl_session;
+pub(crate) mod ddl_session;
 mod decisions;
 mod deliver;
 mod derive;

@@ -8,7 +8,7 @@ use dmnode_model::gtid::Flavor;
 use dmnode_model::ids::{TableName, quote_ident};
 use dmnode_model::policy::Fault;
 use dmnode_mysql::{Connection, ServerInfo, TableInfo};
-use dmnode_schema::{SqlMode, Statement, rewrite_routed, translate, translate_collation};
+use dmnode_schema::{SqlMode, Statement, rewrite_routed, translate_collation, translate_with_default};
 
 use super::chunks::{ChunkTable, PlannedTable};
 use super::columns::{CopyColumn, map_columns};
@@ -39,6 +39,8 @@ pub(super) struct Workshop {
     /// Definitions for the stream that follows.
     pub definitions: DefinitionTable,
     pub from: Flavor,
+    /// The source's default collation of utf8mb4, where it is not the one of its flavour today.
+    pub utf8mb4: Option<&'static str>,
     pub target: ServerInfo,
     pub dump: DumpConfig,
     /// Tables appeared or disappeared since an earlier generation planned: a finished table whose identity changed may
@@ -243,7 +245,8 @@ impl Workshop {
         let mode = SqlMode::default();
         let statement = Statement::classify(&create, &table.name.schema, mode);
         let routed = rewrite_routed(&create, &statement, self.scope.router())?;
-        let translated = translate(&routed, mode, self.from, self.target.flavor, self.target_version())
+        let (to, version) = (self.target.flavor, self.target_version());
+        let translated = translate_with_default(&routed, mode, self.from, to, version, self.utf8mb4)
             .map_err(|err| err.object(&table.name))?;
         for note in &translated.notes {
             tracing::info!(table = %table.name, note, "definition translated");

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use dmnode_model::Flavor;
 use dmnode_model::codes;
 use dmnode_model::config::{SourceConfig, SubtaskConfig};
 use dmnode_model::error::CodedError;
@@ -26,6 +27,7 @@ use crate::definitions::DefinitionTable;
 use crate::failpoint;
 use crate::progress::meta::Facts;
 use crate::progress::{ProgressStore, ProgressUpdate, TargetSpec, Watermark};
+use crate::sync::ddl_session::UTF8MB4_BEFORE_8;
 use crate::target::{ApplierConnection, ApplyError, NoRows, target_error};
 use crate::unit::{Heartbeat, UnitContext};
 
@@ -143,6 +145,8 @@ impl Copy {
             chunks,
             definitions,
             from: flavor,
+            utf8mb4: (flavor == Flavor::Mysql && source.server.version < (8, 0, 1))
+                .then_some(UTF8MB4_BEFORE_8),
             target: server,
             dump: subtask.dump.clone(),
             drifted,

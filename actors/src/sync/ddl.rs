@@ -107,6 +107,7 @@ pub fn decide(
     };
     let mode = query.sql_mode.map(|bits| SqlMode::from_bits(bits, servers.source)).unwrap_or_default();
     let utf8mb4 = query.default_collation_for_utf8mb4.as_ref().map(|collation| collation.name.as_ref());
+    let utf8mb4 = super::ddl_session::meant_by_utf8mb4(utf8mb4, servers.source);
     let words = Words { text: &text, schema: &query.schema, mode, thread_id: query.thread_id, utf8mb4 };
     decide_words(words, scope, servers, copied)
 }

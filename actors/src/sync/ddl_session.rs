@@ -80,11 +80,23 @@ pub async fn explicit_defaults_setting(
     Ok((own != wanted).then_some(setting))
 }
 
-/// The collation that `CHARACTER SET utf8mb4` meant to a statement of a MySQL session, where the statement depends
-/// on it.
-pub fn utf8mb4_collation<'q>(query: &'q QueryEvent, statements: &[String]) -> Option<&'q str> {
+/// What `CHARACTER SET utf8mb4` means to MySQL before 8.0, whose statements do not tell it.
+pub const UTF8MB4_BEFORE_8: &str = "utf8mb4_general_ci";
+
+/// The collation that `CHARACTER SET utf8mb4` meant to a statement's session; MariaDB's statements do not tell.
+pub fn meant_by_utf8mb4(told: Option<&str>, flavor: Flavor) -> Option<&str> {
+    told.or((flavor == Flavor::Mysql).then_some(UTF8MB4_BEFORE_8))
+}
+
+/// [`meant_by_utf8mb4`] where the statement depends on it.
+pub fn utf8mb4_collation<'q>(
+    query: &'q QueryEvent,
+    flavor: Flavor,
+    statements: &[String],
+) -> Option<&'q str> {
     let depends = statements.iter().any(|sql| sql.to_ascii_lowercase().contains("utf8mb4"));
-    query.default_collation_for_utf8mb4.as_ref().filter(|_| depends).map(|collation| collation.name.as_ref())
+    let told = query.default_collation_for_utf8mb4.as_ref().map(|collation| collation.name.as_ref());
+    meant_by_utf8mb4(told, flavor).filter(|_| depends)
 }
 
 /// The setting, if the target's sessions are not like that by themselves. It takes a privilege, so it is left out
@@ -126,6 +138,13 @@ fn zone_name(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn older_servers_have_another_default_collation() {
+        assert_eq!(meant_by_utf8mb4(Some("utf8mb4_0900_ai_ci"), Flavor::Mysql), Some("utf8mb4_0900_ai_ci"));
+        assert_eq!(meant_by_utf8mb4(None, Flavor::Mysql), Some("utf8mb4_general_ci"));
+        assert_eq!(meant_by_utf8mb4(None, Flavor::Mariadb), None);
+    }
 
     #[test]
     fn offsets_have_names() {

@@ -214,7 +214,7 @@ impl Tables {
             };
             settings.extend(setting);
         }
-        if let Some(wanted) = utf8mb4_collation(query, statements) {
+        if let Some(wanted) = utf8mb4_collation(query, flavor, statements) {
             let mut attempt = 0;
             let setting = loop {
                 let conn = self.connection().await?;

@@ -6,6 +6,7 @@ mod bad_inputs;
 mod control;
 mod ddl;
 mod deaths;
+mod definitions;
 mod differences;
 mod faq;
 mod fixtures;

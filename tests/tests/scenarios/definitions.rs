@@ -1,0 +1,111 @@
+//! `binlog-schema` and `start-task --safe-mode-duration` by `dmnode ctl`, on running nodes.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use dmnode_tests::cluster::Cluster;
+use dmnode_tests::compare;
+use dmnode_tests::files::{SourceFile, StartAt, TaskFile};
+use dmnode_tests::server::{Flavor, shared_source, shared_target};
+use dmnode_tests::wait::wait_until;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A definition is looked at, replaced by a wrong one (which stops the task at the next row and loses nothing), taken from
+/// the source, and forgotten; none of it while the task runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn definitions_are_listed_updated_and_deleted() -> Result<()> {
+    let name = "binlog_schema";
+    let (source, target) = (shared_source(Flavor::Mariadb).await?, shared_target(Flavor::Mariadb).await?);
+    source
+        .execute(&[
+            "CREATE DATABASE binlog_schema",
+            "CREATE TABLE binlog_schema.t (id INT PRIMARY KEY, b VARCHAR(33))",
+            "INSERT INTO binlog_schema.t VALUES (1, 'one')",
+        ])
+        .await?;
+    let cluster = Cluster::start(name, 1).await?;
+    cluster.create_source(&SourceFile::new(name, source, true)).await?;
+    cluster.start_task(&TaskFile::new(name, "all", target, name, name)).await?;
+    cluster.wait_stage(name, name, "Running", Some("Sync"), LIMIT).await?;
+    source.execute(&["INSERT INTO binlog_schema.t VALUES (2, 'two')"]).await?;
+    compare::wait_equal(source, name, target, name, LIMIT).await?;
+
+    let schema = async |operation: &str, more: &[&str]| {
+        cluster.ctl(&[&["binlog-schema", operation, name, name, "t"][..], more].concat()).await
+    };
+    let listed = schema("list", &[]).await?.success()?;
+    ensure!(listed.text().contains("varchar(33)"), "{listed}");
+    let wrong = cluster.write("wrong.sql", "CREATE TABLE x (id INT PRIMARY KEY, b VARCHAR(33), c INT);")?;
+    for (operation, more) in [("update", &[wrong.as_str()][..]), ("delete", &[])] {
+        let refused = schema(operation, more).await?;
+        ensure!(refused.code == 1 && refused.text().contains("pause-task"), "{operation}: {refused}");
+    }
+    let odd = cluster.write("odd.sql", "DROP TABLE t")?;
+    cluster.ctl(&["pause-task", name]).await?.success()?;
+    let refused = schema("update", &[&odd]).await?;
+    ensure!(refused.code == 1 && refused.text().contains("CREATE TABLE"), "{refused}");
+    schema("update", &[&wrong]).await?.success()?;
+    let listed = schema("list", &[]).await?.success()?;
+    ensure!(listed.text().contains("`c` int"), "{listed}");
+    cluster.ctl(&["resume-task", name]).await?.success()?;
+    source.execute(&["INSERT INTO binlog_schema.t VALUES (3, 'three')"]).await?;
+    let error = cluster.wait_error(name, name, LIMIT).await?;
+    ensure!(error["ErrCode"] == 36027, "{error:#}");
+    ensure!(target.query_one::<u64>("SELECT COUNT(*) FROM binlog_schema.t").await? == 2);
+
+    schema("update", &["--from-source"]).await?.success()?;
+    cluster.ctl(&["resume-task", name]).await?.success()?;
+    compare::wait_equal(source, name, target, name, LIMIT).await?;
+    cluster.ctl(&["pause-task", name]).await?.success()?;
+    schema("delete", &[]).await?.success()?;
+    source.execute(&["INSERT INTO binlog_schema.t VALUES (4, 'four')"]).await?;
+    cluster.ctl(&["resume-task", name]).await?.success()?;
+    compare::wait_equal(source, name, target, name, LIMIT).await?;
+    cluster.finish().await
+}
+
+/// A window of safe mode by `start-task` is shown, does what it is for, and is not there at the next start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_window_of_safe_mode_by_start_task() -> Result<()> {
+    let name = "safe_window";
+    let (source, target) = (shared_source(Flavor::Mysql).await?, shared_target(Flavor::Mariadb).await?);
+    let schema = ["CREATE DATABASE safe_window", "CREATE TABLE safe_window.t (id INT PRIMARY KEY, b INT)"];
+    source.execute(&schema).await?;
+    target.execute(&schema).await?;
+    let start = StartAt::now(source).await?;
+    source
+        .execute(&[
+            "INSERT INTO safe_window.t VALUES (1, 1), (2, 2)",
+            "DELETE FROM safe_window.t WHERE id = 2",
+        ])
+        .await?;
+    // Applied before, partly.
+    target.execute(&["INSERT INTO safe_window.t VALUES (1, 1)"]).await?;
+
+    let cluster = Cluster::start(name, 1).await?;
+    cluster.create_source(&SourceFile::new(name, source, true)).await?;
+    let mut task = TaskFile::new(name, "incremental", target, name, name);
+    task.sources = vec![(name.to_owned(), Some(start))];
+    let file = cluster.write("task.yaml", &task.yaml())?;
+    let odd = cluster.ctl(&["start-task", &file, "--safe-mode-duration", "soon"]).await?;
+    ensure!(odd.code != 0, "{odd}");
+    cluster.ctl(&["start-task", &file, "--safe-mode-duration", "600s"]).await?.success()?;
+    compare::wait_equal(source, name, target, name, LIMIT).await?;
+    wait_until("the window is shown", LIMIT, async || {
+        let text = cluster.subtask(name, name).await?.to_string();
+        let shown = text.contains("--safe-mode-duration 600 s") && text.contains("safe-mode-replaced");
+        Ok(if shown { Ok(()) } else { Err(text) })
+    })
+    .await?;
+
+    cluster.ctl(&["stop-task", name]).await?.success()?;
+    cluster.ctl(&["start-task", &file]).await?.success()?;
+    target.execute(&["INSERT INTO safe_window.t VALUES (3, 99)"]).await?;
+    source.execute(&["INSERT INTO safe_window.t VALUES (3, 3)"]).await?;
+    let error = cluster.wait_error(name, name, LIMIT).await?;
+    ensure!(error.to_string().contains("6070"), "a row in the way is not replaced any more: {error:#}");
+    let kept = target.query_one::<u64>("SELECT b FROM safe_window.t WHERE id = 3").await?;
+    ensure!(kept == 99, "{kept}");
+    cluster.finish().await
+}
