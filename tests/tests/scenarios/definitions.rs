@@ -39,12 +39,13 @@ async fn definitions_are_listed_updated_and_deleted() -> Result<()> {
     let wrong = cluster.write("wrong.sql", "CREATE TABLE x (id INT PRIMARY KEY, b VARCHAR(33), c INT);")?;
     for (operation, more) in [("update", &[wrong.as_str()][..]), ("delete", &[])] {
         let refused = schema(operation, more).await?;
-        ensure!(refused.code == 1 && refused.text().contains("pause-task"), "{operation}: {refused}");
+        let text = refused.text();
+        ensure!(text.contains("40051") && text.contains("pause-task"), "{operation}: {refused}");
     }
     let odd = cluster.write("odd.sql", "DROP TABLE t")?;
     cluster.ctl(&["pause-task", name]).await?.success()?;
     let refused = schema("update", &[&odd]).await?;
-    ensure!(refused.code == 1 && refused.text().contains("CREATE TABLE"), "{refused}");
+    ensure!(refused.text().contains("this is no CREATE TABLE"), "{refused}");
     schema("update", &[&wrong]).await?.success()?;
     let listed = schema("list", &[]).await?.success()?;
     ensure!(listed.text().contains("`c` int"), "{listed}");
@@ -55,7 +56,8 @@ async fn definitions_are_listed_updated_and_deleted() -> Result<()> {
     ensure!(target.query_one::<u64>("SELECT COUNT(*) FROM binlog_schema.t").await? == 2);
 
     schema("update", &["--from-source"]).await?.success()?;
-    cluster.ctl(&["resume-task", name]).await?.success()?;
+    // The answer may still show the error that was.
+    cluster.ctl(&["resume-task", name]).await?;
     compare::wait_equal(source, name, target, name, LIMIT).await?;
     cluster.ctl(&["pause-task", name]).await?.success()?;
     schema("delete", &[]).await?.success()?;
@@ -80,8 +82,8 @@ async fn a_window_of_safe_mode_by_start_task() -> Result<()> {
             "DELETE FROM safe_window.t WHERE id = 2",
         ])
         .await?;
-    // Applied before, partly.
-    target.execute(&["INSERT INTO safe_window.t VALUES (1, 1)"]).await?;
+    // Written before, partly, and not quite so.
+    target.execute(&["INSERT INTO safe_window.t VALUES (1, 7)"]).await?;
 
     let cluster = Cluster::start(name, 1).await?;
     cluster.create_source(&SourceFile::new(name, source, true)).await?;
