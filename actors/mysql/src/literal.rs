@@ -4,8 +4,8 @@
 //! outside hexadecimal) and double quotes (none is used), on a connection whose character set is utf8mb4 and
 //! whose time zone is UTC.
 //!
-//! Two values need a lenient `sql_mode`: a strict server refuses the empty error value of an ENUM (index 0), and
-//! zero dates when NO_ZERO_DATE is set.
+//! Three values need a lenient `sql_mode`: a strict server refuses the empty error value of an ENUM (index 0) and an
+//! empty VECTOR ([`is_error_value`]), and zero dates when NO_ZERO_DATE is set.
 
 use std::io::Write;
 
@@ -38,6 +38,16 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
     write_text(text.as_bytes(), "utf8mb4", out);
 }
 
+/// Whether a value is one that a server has for the lack of another: the error value of an ENUM, or the empty VECTOR that
+/// an ALTER leaves in a NOT NULL column. It can be written with a lenient `sql_mode` only, and gives one warning.
+pub fn is_error_value(value: &Value, column: &ColumnInfo) -> bool {
+    match value {
+        Value::Enum(index) => *index == 0,
+        Value::Bytes(bytes) => bytes.is_empty() && matches!(column.data_type, ColumnType::Vector(_)),
+        _ => false,
+    }
+}
+
 /// Appends a value as it can stand in INSERT and in SET of UPDATE.
 ///
 /// [`Value::Absent`] becomes `DEFAULT`, which is all a generated column accepts.
@@ -63,6 +73,8 @@ pub fn write_literal(value: &Value, column: &ColumnInfo, out: &mut Vec<u8>) {
             Ok(expression) if column.data_type == ColumnType::Json => out.extend_from_slice(&expression),
             _ => write_text(&value.json_text().unwrap_or_default(), "utf8mb4", out),
         },
+        // No expression has this value; it is what a column without a default gets.
+        Value::Bytes(_) if is_error_value(value, column) => out.extend_from_slice(b"DEFAULT"),
         Value::Bytes(bytes) => match &column.charset {
             Some(charset) if charset != "binary" => write_text(bytes, charset, out),
             _ => write_hex(bytes, out),

@@ -10,6 +10,12 @@ pub struct TextRow {
     values: Vec<Value>,
 }
 
+impl From<Vec<Option<Vec<u8>>>> for TextRow {
+    fn from(values: Vec<Option<Vec<u8>>>) -> Self {
+        Self { values: values.into_iter().map(|value| value.map_or(Value::NULL, Value::Bytes)).collect() }
+    }
+}
+
 impl TextRow {
     pub(crate) fn new(row: Row) -> Self {
         Self { values: row.unwrap() }

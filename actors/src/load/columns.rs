@@ -45,8 +45,17 @@ pub(super) struct CopyColumn {
     pub plain: bool,
     /// An ENUM, which travels by number; 0 is the error value.
     pub member: bool,
+    /// A VECTOR, whose empty value (an ALTER leaves it in a NOT NULL column) no expression has.
+    pub vector: bool,
     /// JSON in binary form on both sides, with types that its text does not tell.
     pub json: bool,
+}
+
+impl CopyColumn {
+    /// Whether a value of it can be written by a lenient statement only.
+    pub fn is_error(&self, value: &[u8]) -> bool {
+        (self.member && value == b"0") || (self.vector && value.is_empty())
+    }
 }
 
 /// Character sets whose bytes can be trusted as they are only with a conversion: their characters have several bytes
@@ -108,9 +117,11 @@ fn map_column(from: &ColumnInfo, to: &ColumnInfo) -> Result<CopyColumn, String> 
             literal: Literal::Number,
             plain: true,
             member,
+            vector: false,
             json: false,
         });
     }
+    let vector = matches!(from.data_type, ColumnType::Vector(_));
     let json = from.data_type == ColumnType::Json && to.data_type == ColumnType::Json;
     let select = match from.data_type {
         // The text of a FLOAT has six digits only. A product with a DOUBLE has them all, and keeps the sign of zero.
@@ -137,7 +148,7 @@ fn map_column(from: &ColumnInfo, to: &ColumnInfo) -> Result<CopyColumn, String> 
     };
     let plain = literal == Literal::Ascii;
     let target = quote_ident(&to.name);
-    Ok(CopyColumn { select, name: to.name.clone(), target, set, plain, literal, member, json })
+    Ok(CopyColumn { select, name: to.name.clone(), target, set, plain, literal, member, vector, json })
 }
 
 /// The character set of the bytes the source sends, for columns that hold text.

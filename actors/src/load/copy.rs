@@ -41,6 +41,8 @@ const PACKET_LEAST: usize = 1024;
 const PACKET_SLACK: usize = 64;
 /// "Data truncated for column": what a server says to the error value of an ENUM.
 const TRUNCATED: u64 = 1265;
+/// "Field doesn't have a default value": what it says to an empty vector.
+const NO_DEFAULT: u64 = 1364;
 /// As many warnings as a server lists.
 const WARNINGS_MOST: u64 = 65_535;
 const SAVEPOINT: &str = "dmnode_chunk";
@@ -83,6 +85,13 @@ impl Job {
         let typed: Vec<String> = self.json_columns().map(json_is_typed_sql).collect();
         let further = typed.join(" OR ");
         (!typed.is_empty()).then(|| format!("{} LIMIT 1", self.select_of("1", &further)))
+    }
+
+    /// Whether there are empty vectors in the chunk, which LOAD DATA cannot write; `None` without VECTOR columns.
+    fn select_empty_vector(&self) -> Option<String> {
+        let vectors = self.table.columns.iter().filter(|column| column.vector);
+        let empty: Vec<String> = vectors.map(|column| format!("LENGTH({}) = 0", column.select)).collect();
+        (!empty.is_empty()).then(|| format!("{} LIMIT 1", self.select_of("1", &empty.join(" OR "))))
     }
 
     fn json_columns(&self) -> impl Iterator<Item = &str> {
@@ -166,7 +175,7 @@ pub(super) struct CopyChunk<'a> {
 pub(super) struct Counted {
     pub rows: u64,
     pub bytes: u64,
-    /// Error values of ENUM columns, each of which the target takes with a warning.
+    /// Error values, each of which the target takes with a warning.
     error_members: u64,
 }
 
@@ -213,6 +222,7 @@ impl CopyChunk<'_> {
         }
         transaction.execute_many(SESSION).await?;
         let types = self.has_typed_json().await?;
+        let empty_vectors = self.has_empty_vector().await?;
         let select = self.job.select(types);
         let mut rows = self.reader.stream(&select).await.map_err(|err| read_error(&err, &table.source))?;
         let mut pump = Pump {
@@ -226,8 +236,8 @@ impl CopyChunk<'_> {
             counted: &mut self.counted,
         };
         let members = member_warnings(&table.columns);
-        // Types of JSON can only be written as expressions.
-        let (read, written) = if self.local_infile && !types {
+        // Types of JSON can only be written as expressions, empty vectors only as DEFAULT.
+        let (read, written) = if self.local_infile && !types && !empty_vectors {
             let sql = load_statement(&table.target, &table.columns);
             let (sender, receiver) = mpsc::channel(BUFFERS);
             tokio::join!(pump.load_text(sender), load(transaction, &sql, receiver, &members))
@@ -296,6 +306,12 @@ impl CopyChunk<'_> {
             }
             Err(error) => Err(read_error(&error, &self.job.table.source).into()),
         }
+    }
+
+    async fn has_empty_vector(&mut self) -> Result<bool, ApplyError> {
+        let Some(select) = self.job.select_empty_vector() else { return Ok(false) };
+        let found = self.reader.query_one(&select).await;
+        Ok(found.map_err(|err| read_error(&err, &self.job.table.source))?.is_some())
     }
 
     /// What is recorded of the chunk.
@@ -381,7 +397,7 @@ impl Pump<'_, '_> {
                     text.null();
                     continue;
                 };
-                size.add(&value, column.member);
+                size.add(&value, column);
                 if value.len() <= BUFFER_BYTES {
                     text.part(index, &value);
                     continue;
@@ -519,7 +535,7 @@ impl Pump<'_, '_> {
 #[derive(Clone, Debug, Default)]
 struct Written {
     rows: u64,
-    /// Warnings about the error value of an ENUM.
+    /// Warnings about error values.
     error_members: u64,
     /// The first few that matter.
     warnings: Vec<Warning>,
@@ -551,7 +567,7 @@ impl Written {
             self.warnings.push(Warning { code: 0, text: format!("{} warnings", summary.warnings) });
         }
         let is_member = |row: &&TextRow| {
-            row.u64(1) == Some(TRUNCATED)
+            matches!(row.u64(1), Some(TRUNCATED | NO_DEFAULT))
                 && row.str(2).is_some_and(|text| members.iter().any(|start| text.starts_with(start)))
         };
         let mut found = rows.iter().filter(is_member).count() as u64;
@@ -572,10 +588,14 @@ impl Written {
     }
 }
 
-/// How a server's words about the error value of each ENUM column begin.
+/// How a server's words about the error value of each column begin.
 fn member_warnings(columns: &[CopyColumn]) -> Vec<String> {
     let members = columns.iter().filter(|column| column.member);
-    members.map(|column| format!("Data truncated for column '{}' at row ", column.name)).collect()
+    let vectors = columns.iter().filter(|column| column.vector);
+    members
+        .map(|column| format!("Data truncated for column '{}' at row ", column.name))
+        .chain(vectors.map(|column| format!("Field '{}' doesn't have a default value", column.name)))
+        .collect()
 }
 
 async fn load(

@@ -9,6 +9,8 @@ mod chunks;
 mod columns;
 mod copy;
 pub mod filter;
+#[cfg(test)]
+mod fuzz;
 mod inventory;
 mod plan;
 mod prepare;

@@ -33,16 +33,16 @@ pub(super) fn load_statement(target: &TableName, columns: &[CopyColumn]) -> Stri
     )
 }
 
-/// The head of a multi-row INSERT, and that of one whose rows have no error value of an ENUM.
+/// The head of a multi-row INSERT, and that of one whose rows have no error value.
 pub(super) fn insert_heads(target: &TableName, columns: &[CopyColumn]) -> (String, String) {
     let names: Vec<&str> = columns.iter().map(|column| column.target.as_str()).collect();
-    let members = columns.iter().any(|column| column.member);
+    let members = columns.iter().any(|column| column.member || column.vector);
     let rest = format!("{target} ({}) VALUES ", names.join(","));
     let insert = if members { lenient::INSERT } else { STRICT };
     (format!("{insert}{rest}"), format!("{STRICT}{rest}"))
 }
 
-/// How an INSERT begins that may write no error value of an ENUM.
+/// How an INSERT begins that may write no error value.
 const STRICT: &str = "INSERT INTO ";
 
 /// Values of at least this size travel as parameters: as hexadecimal they would take twice their size, several times.
@@ -60,7 +60,8 @@ pub(super) fn push_long_values(
         matches!(column.literal, Literal::Binary | Literal::Text(_))
             && row.bytes(index).is_some_and(|value| value.len() >= LONG)
     };
-    let is_error = |(index, column): (usize, &CopyColumn)| column.member && row.bytes(index) == Some(b"0");
+    let is_error =
+        |(index, column): (usize, &CopyColumn)| row.bytes(index).is_some_and(|value| column.is_error(value));
     if types || !columns.iter().enumerate().any(is_long) || columns.iter().enumerate().any(is_error) {
         return None;
     }
@@ -74,7 +75,7 @@ pub(super) fn push_long_values(
             out.extend_from_slice(b"NULL");
             continue;
         };
-        size.add(&value, false);
+        size.add(&value, column);
         match &column.literal {
             Literal::Binary if value.len() >= LONG => {
                 out.extend_from_slice(b"CAST(? AS BINARY)");
@@ -102,15 +103,15 @@ pub(super) struct LoadText {
 pub(super) struct RowSize {
     /// Its bytes in the source.
     pub bytes: u64,
-    /// ENUM columns with the error value.
+    /// Columns with an error value.
     pub error_members: u64,
 }
 
 impl RowSize {
     /// Adds a value.
-    pub fn add(&mut self, value: &[u8], member: bool) {
+    pub fn add(&mut self, value: &[u8], column: &CopyColumn) {
         self.bytes += value.len() as u64;
-        self.error_members += u64::from(member && value == b"0");
+        self.error_members += u64::from(column.is_error(value));
     }
 }
 
@@ -197,7 +198,7 @@ pub(super) fn push_values(
         match row.bytes(index) {
             None => out.extend_from_slice(b"NULL"),
             Some(value) if places => {
-                size.add(value, false);
+                size.add(value, column);
                 let letters = |place: usize| row.bytes(next_types + place).unwrap_or_default();
                 let types = JsonTypes { root: letters(0), members: letters(1), elements: letters(2) };
                 if !write_typed_json(value, types, out) {
@@ -205,8 +206,13 @@ pub(super) fn push_values(
                 }
             }
             Some(value) => {
-                size.add(value, column.member);
-                push_literal(value, &column.literal, out);
+                size.add(value, column);
+                if column.vector && value.is_empty() {
+                    // What a column without a default gets.
+                    out.extend_from_slice(b"DEFAULT");
+                } else {
+                    push_literal(value, &column.literal, out);
+                }
             }
         }
         if places {
@@ -219,9 +225,18 @@ pub(super) fn push_values(
 
 fn push_literal(value: &[u8], literal: &Literal, out: &mut Vec<u8>) {
     match literal {
-        Literal::Ascii => quoted(value, out),
-        Literal::Number => out.extend_from_slice(value),
-        Literal::Binary | Literal::Bits => hex(value, out),
+        // Only what the server can have sent for such a column stands in the text as it is.
+        Literal::Ascii
+            if value.iter().all(|byte| {
+                matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b':' | b' ') || byte.is_ascii_alphabetic()
+            }) =>
+        {
+            quoted(value, out);
+        }
+        Literal::Number if !value.is_empty() && value.iter().all(u8::is_ascii_digit) => {
+            out.extend_from_slice(value);
+        }
+        Literal::Ascii | Literal::Number | Literal::Binary | Literal::Bits => hex(value, out),
         Literal::Text(charset) => {
             let printable = !WIDE_OR_SHIFTED.contains(&charset.as_str())
                 && value.iter().all(|byte| (0x20..0x7f).contains(byte) && *byte != b'\'' && *byte != b'\\');

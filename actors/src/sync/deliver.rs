@@ -44,7 +44,7 @@ pub async fn send(
             let place = place(planned.change);
             return Err(not_found(table, planned.verb, summary.affected_rows, expected, place).into());
         }
-        if summary.warnings > 0 {
+        if summary.warnings > 0 || (planned.error_members > 0 && table.vectors) {
             let last = index + 1 == packet.statements.len();
             warnings(transaction, planned, table, &summary, last, place).await?;
         }
@@ -124,9 +124,11 @@ pub async fn warnings(
     place: Place<'_>,
 ) -> Result<(), ApplyError> {
     // Only the last statement's warnings can be asked for. From now on this table's statements travel alone.
-    table.gives_warnings.store(true, Ordering::Relaxed);
+    if summary.warnings > 0 {
+        table.gives_warnings.store(true, Ordering::Relaxed);
+    }
     let found = if last { transaction.warnings().await? } else { Vec::new() };
-    // The error value of an ENUM is taken as it is, with a warning for each.
+    // An error value is taken as it is, with a warning for each; without one, something else was written.
     let is_member = |row: &&TextRow| planned.error_members > 0 && is_error_member(row, table);
     let members_only = found.iter().filter(is_member).count() == planned.error_members;
     let is_computed = |row: &&TextRow| {
@@ -148,6 +150,13 @@ pub async fn warnings(
         .cause(format!("warning {code}: {text}"))
         .into());
     }
+    if !members_only && table.vectors {
+        return Err(CodedError::new(codes::ROW_REFUSED, "an error value became another value in the target")
+            .object(table.target())
+            .at(place(planned.change).unwrap_or_default())
+            .cause(format!("{} error values, {} warnings", planned.error_members, summary.warnings))
+            .into());
+    }
     // The server keeps only so many (max_error_count). Change by change all of them can be looked at.
     if found.len() < usize::from(summary.warnings) && planned.change.is_none() {
         return Err(CodedError::new(codes::ROW_REFUSED, "a statement gave warnings")
@@ -164,15 +173,19 @@ fn is_harmless(code: u64) -> bool {
     matches!(code, 1287 | 1592 | 1681 | 3135 | 3719 | 3720 | 3778)
 }
 
-/// "Data truncated for column" of an ENUM column of the table.
+/// What servers say to error values: "Data truncated for column" of an ENUM, "Field … doesn't have a default value" of a
+/// VECTOR.
 fn is_error_member(row: &TextRow, table: &Table) -> bool {
-    row.u64(1) == Some(1265)
-        && row.str(2).is_some_and(|text| {
-            table.info.columns.iter().any(|column| {
-                matches!(column.data_type, ColumnType::Enum(_))
-                    && text.starts_with(&format!("Data truncated for column '{}' at row ", column.name))
-            })
-        })
+    let (Some(code), Some(text)) = (row.u64(1), row.str(2)) else { return false };
+    table.info.columns.iter().any(|column| match column.data_type {
+        ColumnType::Enum(_) => {
+            code == 1265 && text.starts_with(&format!("Data truncated for column '{}' at row ", column.name))
+        }
+        ColumnType::Vector(_) => {
+            code == 1364 && text.starts_with(&format!("Field '{}' doesn't", column.name))
+        }
+        _ => false,
+    })
 }
 
 fn verb(verb: Verb) -> &'static str {

@@ -261,7 +261,7 @@ impl<'a> Single<'a> {
         match done {
             Ok(summaries) => {
                 let summary = summaries.into_iter().next().unwrap_or_default();
-                if summary.warnings > 0 {
+                if summary.warnings > 0 || (planned.error_members > 0 && table.vectors) {
                     warnings(transaction, planned, table, &summary, true, self.place).await?;
                 }
                 Ok(Outcome::Done(summary))

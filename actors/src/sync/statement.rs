@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dmnode_mysql::{
-    ColumnType, Row, Value, long_value, write_exact_match, write_ident, write_literal, write_parameter,
-    write_parameter_match,
+    ColumnType, Row, Value, is_error_value, long_value, write_exact_match, write_ident, write_literal,
+    write_parameter, write_parameter_match,
 };
 
 use super::change::{Change, RowChange};
@@ -51,7 +51,7 @@ pub struct Planned {
     pub expect: Expect,
     /// Number of the change it comes from when every change has its own statement.
     pub change: Option<usize>,
-    /// Error values of ENUM columns it writes, each of which the target takes with a warning.
+    /// Error values it writes (of ENUM, of VECTOR), each of which the target takes with a warning.
     pub error_members: usize,
 }
 
@@ -105,7 +105,7 @@ pub struct Builder {
     dialect: Dialect,
     packets: Vec<Packet>,
     current: Packet,
-    /// Error values of ENUM columns in the statement that is being written.
+    /// Error values in the statement that is being written.
     error_members: usize,
     start: &'static str,
 }
@@ -335,7 +335,7 @@ impl Builder {
     ) {
         let most = if self.dialect.multiple_rows { ROWS_MAX } else { 1 };
         let mut count: usize = 0;
-        let members = has_members(table) && rows.iter().any(|row| row.values.contains(&Value::Enum(0)));
+        let members = rows.iter().any(|row| has_error_value(table, row));
         for row in rows {
             let memory = row.memory();
             let long = is_long(table, &[row]);
@@ -373,7 +373,7 @@ impl Builder {
             for index in &table.writable {
                 comma(&mut first, &mut self.current.sql);
                 self.current.value(row, *index, table, long);
-                self.error_members += usize::from(row.values.get(*index) == Some(&Value::Enum(0)));
+                self.error_members += usize::from(is_error(table, row, *index));
             }
             self.current.sql.push(b')');
             count += 1;
@@ -405,7 +405,7 @@ impl Builder {
             self.cut();
         }
         let out = &mut self.current.sql;
-        let members = changed.iter().any(|index| after.values.get(*index) == Some(&Value::Enum(0)));
+        let members = changed.iter().any(|index| is_error(table, after, *index));
         let lenient = members || (table.computed.any() && !long);
         out.extend_from_slice(if lenient { lenient::UPDATE } else { "UPDATE " }.as_bytes());
         write_table(table, out);
@@ -417,7 +417,7 @@ impl Builder {
             write_ident(&table.column(*index).name, out);
             out.push(b'=');
             self.current.value(after, *index, table, long);
-            self.error_members += usize::from(after.values.get(*index) == Some(&Value::Enum(0)));
+            self.error_members += usize::from(is_error(table, after, *index));
         }
         // A column with ON UPDATE CURRENT_TIMESTAMP would change by itself unless it is named.
         let out = &mut self.current.sql;
@@ -534,16 +534,20 @@ fn write_table(table: &Table, out: &mut Vec<u8>) {
     write_ident(&table.info.name.table, out);
 }
 
-/// Whether a row may hold the error value of an ENUM.
-fn has_members(table: &Table) -> bool {
-    table.info.columns.iter().any(|column| matches!(column.data_type, ColumnType::Enum(_)))
+/// Whether a value of the row can only be written by a lenient statement.
+fn is_error(table: &Table, row: &Row, index: usize) -> bool {
+    row.values.get(index).is_some_and(|value| is_error_value(value, table.column(index)))
 }
 
-/// Whether a statement with these rows has values that travel as parameters. Not together with the error value of an
-/// ENUM: the statement would have to be a lenient one.
+fn has_error_value(table: &Table, row: &Row) -> bool {
+    // Most tables cannot have any.
+    table.error_values && table.writable.iter().any(|index| is_error(table, row, *index))
+}
+
+/// Whether a statement with these rows has values that travel as parameters. Not together with an error value: the statement would have to be a lenient one.
 fn is_long(table: &Table, rows: &[&Row]) -> bool {
     rows.iter().any(|row| row.values.iter().any(|value| long_value(value).is_some()))
-        && !(has_members(table) && rows.iter().any(|row| row.values.contains(&Value::Enum(0))))
+        && !rows.iter().any(|row| has_error_value(table, row))
 }
 
 /// The WHERE clause that finds exactly one row.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use dmnode_model::TableName;
-use dmnode_mysql::{ColumnInfo, Row, TableInfo, Value};
+use dmnode_mysql::{ColumnInfo, ColumnType, Row, TableInfo, Value};
 
 use super::change::RowChange;
 use super::write_set::KeyPlan;
@@ -49,6 +49,11 @@ pub struct Table {
     pub extended: Vec<Value>,
     /// What the target computes: its rows are written by lenient statements.
     pub computed: Computed,
+    /// Rows may have values that only a lenient statement can write.
+    pub error_values: bool,
+    /// Among them empty vectors, which are written as what a column without a default gets: that it has none shows in
+    /// the warnings.
+    pub vectors: bool,
     /// Statements on this table give warnings: they travel alone, so that every warning is looked at.
     pub gives_warnings: AtomicBool,
 }
@@ -101,6 +106,11 @@ impl Table {
             writable,
             keys,
             cascades: foreign.cascades,
+            error_values: info
+                .columns
+                .iter()
+                .any(|column| matches!(column.data_type, ColumnType::Enum(_) | ColumnType::Vector(_))),
+            vectors: info.columns.iter().any(|column| matches!(column.data_type, ColumnType::Vector(_))),
             fires_actions: foreign.fires_actions,
             copy_key,
             extended: Vec::new(),

@@ -11,4 +11,5 @@ mod size;
 mod stream_rig;
 #[path = "../support/mod.rs"]
 mod support;
+mod vectors;
 mod write_sets;
