@@ -173,6 +173,11 @@ impl Server {
         self.wait_ready().await
     }
 
+    /// Whether the server has ended by itself; `None` while it runs.
+    pub async fn ended(&self) -> Option<String> {
+        self.process.lock().await.ensure_running().err().map(|error| format!("{error:#}"))
+    }
+
     /// Stops the server for good.
     pub async fn stop(&self) -> Result<()> {
         let mut process = self.process.lock().await;

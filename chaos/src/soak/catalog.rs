@@ -37,7 +37,8 @@ impl Column {
     }
 
     pub fn is_number(&self) -> bool {
-        self.data_type.ends_with("int") || ["decimal", "float", "double"].contains(&self.data_type.as_str())
+        let whole = self.data_type.ends_with("int") && !self.is_spatial();
+        whole || ["decimal", "float", "double"].contains(&self.data_type.as_str())
     }
 
     pub fn is_text(&self) -> bool {

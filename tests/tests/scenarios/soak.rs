@@ -106,6 +106,7 @@ async fn run(name: &str, seed: u64, seconds: u64, flavors: &[Flavor]) -> Result<
     let longest_pause_ms = if seconds < 300 { 4000 } else { 15_000 };
     while Instant::now() < end {
         tokio::time::sleep(Duration::from_millis(rng.random_range(500..longest_pause_ms))).await;
+        revive(&pairs, &mut seen).await?;
         look(&cluster, &pairs, &mut seen).await?;
         soaks.iter_mut().try_for_each(Soak::ensure_running)?;
         if std::env::var_os("DMNODE_SOAK_CALM").is_none() {
@@ -156,6 +157,18 @@ struct Seen {
     memory: u64,
     lag: u64,
     events: std::collections::BTreeMap<&'static str, u32>,
+}
+
+/// A MySQL server crashes now and then under such statements (signal 11): one more thing that the task must survive.
+async fn revive(pairs: &[Pair], seen: &mut Seen) -> Result<()> {
+    for server in pairs.iter().flat_map(|pair| [&pair.source, &pair.target]) {
+        if let Some(end) = server.ended().await {
+            println!("{} ended by itself and is started again: {end}", server.flavor.name());
+            *seen.events.entry("server crashed by itself").or_default() += 1;
+            server.crash_and_restart().await?;
+        }
+    }
+    Ok(())
 }
 
 /// Nothing may have stopped by itself.
