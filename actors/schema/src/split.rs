@@ -197,8 +197,12 @@ impl Alter {
 
 /// `first` makes what `second` uses, or frees a name that `second` gives away again.
 fn must_precede(first: &Operation, second: &Operation) -> bool {
+    // Keys and constraints are named only by what takes them away, and that means the old ones.
     let made_for = first.makes.iter().any(|name| {
-        second.words.contains(name.text()) && !second.makes.contains(name) && !second.drops.contains(name)
+        matches!(name, Name::Column(_))
+            && second.words.contains(name.text())
+            && !second.makes.contains(name)
+            && !second.drops.contains(name)
     });
     made_for || first.drops.iter().any(|name| second.makes.contains(name))
 }

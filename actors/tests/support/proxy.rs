@@ -18,10 +18,13 @@ struct Loss {
     only_the_answer: bool,
 }
 
+/// Tells statements from each other.
+pub type Which = fn(&str) -> bool;
+
 #[derive(Default)]
 struct State {
     /// Statements that get no further.
-    refused: Mutex<Option<fn(&str) -> bool>>,
+    refused: Mutex<Option<Which>>,
     armed: Mutex<Option<Loss>>,
     lost: AtomicUsize,
 }
@@ -53,7 +56,7 @@ impl Proxy {
 
     /// From now on these statements are refused, as a server that takes one operation at a time does it.
     #[allow(dead_code, reason = "not every test binary")]
-    pub fn refuse(&self, which: fn(&str) -> bool) {
+    pub fn refuse(&self, which: Which) {
         *self.state.refused.lock().unwrap() = Some(which);
     }
 

@@ -18,6 +18,7 @@ fn f03_every_form_of_several_operations_is_split() {
         ("ADD COLUMN a INT, DROP COLUMN a", &["DROP COLUMN a", "ADD COLUMN a INT"]),
         ("ADD a INT AFTER b, ADD b INT FIRST", &["ADD b INT FIRST", "ADD a INT AFTER b"]),
         ("ADD INDEX i (a), ADD a INT", &["ADD a INT", "ADD INDEX i (a)"]),
+        ("ADD e INT, ADD INDEX e (e)", &["ADD e INT", "ADD INDEX e (e)"]),
         ("ADD KEY i (a), DROP KEY i", &["DROP KEY i", "ADD KEY i (a)"]),
         ("DROP COLUMN a, DROP INDEX ia", &["DROP INDEX ia", "DROP COLUMN a"]),
         (
