@@ -67,6 +67,9 @@ async fn seed(server: &Server) {
             "CREATE TABLE shop.generated (id INT PRIMARY KEY AUTO_INCREMENT, a INT, b INT GENERATED ALWAYS AS (a * 2) STORED, \
              c INT GENERATED ALWAYS AS (a + 1) VIRTUAL, d INT)",
             "INSERT INTO shop.generated (id, a, d) VALUES (10, 1, 2), (11, NULL, 3)",
+            // Computed without strict mode from what is no number.
+            "CREATE TABLE shop.computed (id INT PRIMARY KEY, a VARCHAR(20), b BIGINT GENERATED ALWAYS AS (a * 2) STORED)",
+            "INSERT INTO shop.computed (id, a) VALUES (1, '5 pieces'), (2, 'none'), (3, '7')",
             "CREATE TABLE shop.parent (id INT PRIMARY KEY)",
             "CREATE TABLE shop.a_child (id INT PRIMARY KEY, p INT, CONSTRAINT fk FOREIGN KEY (p) REFERENCES parent (id) ON DELETE CASCADE)",
             "INSERT INTO shop.parent VALUES (1), (2)",

@@ -23,6 +23,7 @@ use super::progress::CopyCounters;
 use super::text::{
     BUFFER_BYTES, LoadText, RowSize, insert_heads, load_statement, push_long_values, push_values,
 };
+use crate::computed::Computed;
 use crate::failpoint;
 use crate::target::{ApplyBody, ApplyError, TargetTransaction, packet_needed};
 use crate::unit::Heartbeat;
@@ -65,6 +66,8 @@ pub(super) struct JobTable {
     /// The task's own condition on rows.
     pub condition: String,
     pub columns: Vec<CopyColumn>,
+    /// What the target computes by itself.
+    pub computed: Computed,
     /// Chunks that are not done yet.
     pub left: std::sync::atomic::AtomicUsize,
 }
@@ -235,16 +238,17 @@ impl CopyChunk<'_> {
             types,
             counted: &mut self.counted,
         };
-        let members = member_warnings(&table.columns);
+        let expected =
+            Expected { members: member_warnings(&table.columns), computed: table.computed.clone() };
         // Types of JSON can only be written as expressions, empty vectors only as DEFAULT.
         let (read, written) = if self.local_infile && !types && !empty_vectors {
             let sql = load_statement(&table.target, &table.columns);
             let (sender, receiver) = mpsc::channel(BUFFERS);
-            tokio::join!(pump.load_text(sender), load(transaction, &sql, receiver, &members))
+            tokio::join!(pump.load_text(sender), load(transaction, &sql, receiver, &expected))
         } else {
-            let (head, strict) = insert_heads(&table.target, &table.columns);
+            let (head, strict) = insert_heads(&table.target, &table.columns, table.computed.any());
             let (sender, receiver) = mpsc::channel(BUFFERS);
-            tokio::join!(pump.insert_text(sender, (&head, &strict)), insert(transaction, receiver, &members))
+            tokio::join!(pump.insert_text(sender, (&head, &strict)), insert(transaction, receiver, &expected))
         };
         let written = match (read, written) {
             (Err(error), _) => return Err(error),
@@ -531,6 +535,12 @@ impl Pump<'_, '_> {
     }
 }
 
+/// What the target may warn of.
+struct Expected {
+    members: Vec<String>,
+    computed: Computed,
+}
+
 /// What the target says it has taken.
 #[derive(Clone, Debug, Default)]
 struct Written {
@@ -556,7 +566,7 @@ impl Written {
         &mut self,
         transaction: &mut TargetTransaction<'_>,
         summary: &ExecSummary,
-        members: &[String],
+        expected: &Expected,
     ) -> Result<(), ApplyError> {
         self.rows += summary.affected_rows;
         if summary.warnings == 0 {
@@ -568,7 +578,7 @@ impl Written {
         }
         let is_member = |row: &&TextRow| {
             matches!(row.u64(1), Some(TRUNCATED | NO_DEFAULT))
-                && row.str(2).is_some_and(|text| members.iter().any(|start| text.starts_with(start)))
+                && row.str(2).is_some_and(|text| expected.members.iter().any(|start| text.starts_with(start)))
         };
         let mut found = rows.iter().filter(is_member).count() as u64;
         if found == WARNINGS_MOST {
@@ -579,7 +589,11 @@ impl Written {
         self.error_members += found;
         let matters = rows
             .iter()
-            .filter(|row| !row.u64(1).is_some_and(|code| HARMLESS.contains(&code)) && !is_member(row));
+            .filter(|row| !row.u64(1).is_some_and(|code| HARMLESS.contains(&code)) && !is_member(row))
+            .filter(|row| {
+                let warning = row.u64(1).zip(row.str(2));
+                !warning.is_some_and(|(code, text)| expected.computed.explains(code, &text))
+            });
         self.warnings.extend(matters.take(WARNINGS_SHOWN).map(|row| Warning {
             code: row.u64(1).unwrap_or(0),
             text: without_values(&row.str(2).unwrap_or_default()),
@@ -602,18 +616,18 @@ async fn load(
     transaction: &mut TargetTransaction<'_>,
     sql: &str,
     receiver: mpsc::Receiver<Bytes>,
-    members: &[String],
+    expected: &Expected,
 ) -> Result<Written, ApplyError> {
     let summary = transaction.load_data(sql, receiver).await?;
     let mut written = Written::default();
-    written.add(transaction, &summary, members).await?;
+    written.add(transaction, &summary, expected).await?;
     Ok(written)
 }
 
 async fn insert(
     transaction: &mut TargetTransaction<'_>,
     mut receiver: mpsc::Receiver<Piece>,
-    members: &[String],
+    expected: &Expected,
 ) -> Result<Written, ApplyError> {
     let mut written = Written::default();
     while let Some(Piece { sql, parameters, taken }) = receiver.recv().await {
@@ -626,7 +640,7 @@ async fn insert(
             // Who waits for it may have gone.
             let _ = taken.send(());
         }
-        written.add(transaction, &summary, members).await?;
+        written.add(transaction, &summary, expected).await?;
         if !written.warnings.is_empty() {
             break;
         }

@@ -14,6 +14,7 @@ use super::chunks::{ChunkTable, PlannedTable};
 use super::columns::{CopyColumn, map_columns};
 use super::inventory::{Scope, SourceSchema, SourceTable, identity, show_create, source_error};
 use super::plan::{Size, cut, cut_column};
+use crate::computed::Computed;
 use crate::definitions::{DefinitionTable, Followed, Origin, definition_of};
 use crate::extended::without;
 use crate::failpoint;
@@ -30,6 +31,8 @@ pub(super) struct Prepared {
     pub plan: PlannedTable,
     /// Empty when nothing is left to do.
     pub columns: Vec<CopyColumn>,
+    /// What the target computes by itself.
+    pub computed: Computed,
 }
 
 /// What all tables share.
@@ -127,11 +130,17 @@ impl Workshop {
                 return Err(changed_table(&table.name, "its route has changed since its copy began").into());
             }
             if plan.is_done() && !(changed && self.drifted) {
-                return Ok(Some(Prepared { source: table, plan, columns: Vec::new() }));
+                let (columns, computed) = (Vec::new(), Computed::default());
+                return Ok(Some(Prepared { source: table, plan, columns, computed }));
             }
             if !changed {
                 let columns = self.columns(desk, applier, &table).await?;
-                return Ok(columns.map(|columns| Prepared { source: table, plan, columns }));
+                return Ok(columns.map(|(columns, computed)| Prepared {
+                    source: table,
+                    plan,
+                    columns,
+                    computed,
+                }));
             }
             self.drop_target(applier, &table.name, &plan).await?;
             replan = true;
@@ -158,7 +167,7 @@ impl Workshop {
             .object(&table.name)
             .into());
         }
-        let Some(columns) = self.columns(desk, applier, &table).await? else { return Ok(None) };
+        let Some((columns, computed)) = self.columns(desk, applier, &table).await? else { return Ok(None) };
         failpoint::hit("load.before_plan").await?;
         let Some(info) = source_info(desk, &table.name).await? else { return Ok(None) };
         let key_column = cut_column(&info).map(str::to_owned);
@@ -187,7 +196,7 @@ impl Workshop {
         };
         statements.push(self.definitions.put_sql(&table.name, &followed).into_bytes());
         applier.apply(&ProgressUpdate::unchanged(), &mut WritePlan { statements }).await?;
-        Ok(Some(Prepared { source: table, plan, columns }))
+        Ok(Some(Prepared { source: table, plan, columns, computed }))
     }
 
     /// Writes a finished plan for a table that is gone from the source: what the stream says of it up to `plan`'s
@@ -272,7 +281,7 @@ impl Workshop {
         desk: &mut Desk,
         applier: &mut ApplierConnection,
         table: &SourceTable,
-    ) -> Result<Option<Vec<CopyColumn>>, ApplyError> {
+    ) -> Result<Option<(Vec<CopyColumn>, Computed)>, ApplyError> {
         let Some(source) = source_info(desk, &table.name).await? else { return Ok(None) };
         let Some(target) = self.target_info(applier, &table.target).await? else {
             return Err(CodedError::new(
@@ -299,7 +308,7 @@ impl Workshop {
                 return Err(error.into());
             }
         }
-        Ok(Some(columns))
+        Ok(Some((columns, Computed::of(&target))))
     }
 }
 

@@ -323,7 +323,7 @@ impl Copy {
         let mut tables: Vec<VecDeque<Job>> = Vec::new();
         let mut order: Vec<Prepared> = prepared.into_values().filter(|table| !table.plan.is_done()).collect();
         order.sort_by_key(|table| std::cmp::Reverse(table.source.bytes));
-        for Prepared { source, plan, columns } in order {
+        for Prepared { source, plan, columns, computed } in order {
             let missing: Vec<Chunk> = plan.chunks.into_iter().filter(|chunk| chunk.done.is_none()).collect();
             let table = Arc::new(JobTable {
                 source: source.name,
@@ -333,6 +333,7 @@ impl Copy {
                 key_column: plan.key_column.as_deref().map(quote_ident),
                 condition: self.condition.clone(),
                 columns,
+                computed,
                 left: AtomicUsize::new(missing.len()),
             });
             tables.push(missing.into_iter().map(|chunk| Job { table: Arc::clone(&table), chunk }).collect());

@@ -33,12 +33,13 @@ pub(super) fn load_statement(target: &TableName, columns: &[CopyColumn]) -> Stri
     )
 }
 
-/// The head of a multi-row INSERT, and that of one whose rows have no error value.
-pub(super) fn insert_heads(target: &TableName, columns: &[CopyColumn]) -> (String, String) {
+/// The head of a multi-row INSERT, and that of one whose rows have no error value; `computed` when the target computes
+/// columns.
+pub(super) fn insert_heads(target: &TableName, columns: &[CopyColumn], computed: bool) -> (String, String) {
     let names: Vec<&str> = columns.iter().map(|column| column.target.as_str()).collect();
     let members = columns.iter().any(|column| column.member || column.vector);
     let rest = format!("{target} ({}) VALUES ", names.join(","));
-    let insert = if members { lenient::INSERT } else { STRICT };
+    let insert = if members || computed { lenient::INSERT } else { STRICT };
     (format!("{insert}{rest}"), format!("{STRICT}{rest}"))
 }
 
