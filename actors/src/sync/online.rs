@@ -205,6 +205,11 @@ impl Online {
         self.rows.get(shadow).filter(|record| gone_to(record).is_none())
     }
 
+    /// The real tables that are gone from the source while the target still has them.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &TableName> {
+        self.rows.iter().filter(|(_, record)| gone_to(record).is_some()).map(|(name, _)| name)
+    }
+
     /// Where a real table went that the target still has.
     fn gone(&self, real: &TableName) -> Option<&str> {
         self.rows.get(real).and_then(gone_to)

@@ -352,6 +352,11 @@ pub(super) async fn report_start(
     if scope.online().is_empty() {
         return;
     }
+    for real in online.waiting().take(NAMED_MAX) {
+        shared.warn(format!(
+            "{real} was renamed or dropped at the source and nothing has taken its place yet: the target keeps its table"
+        ));
+    }
     let sql = "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' \
         AND TABLE_NAME LIKE '\\_%' ORDER BY TABLE_SCHEMA, TABLE_NAME";
     let rows = match source.query(sql).await {
