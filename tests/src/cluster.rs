@@ -1,5 +1,6 @@
 //! One to three `dmnode` processes and everything a test or the world does to them.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -72,12 +73,19 @@ pub struct Cluster {
     pub dir: PathBuf,
     /// The nodes, killed ones included.
     pub nodes: Vec<Node>,
+    /// `--secret-key-path` of all nodes.
+    key: Option<PathBuf>,
     finished: bool,
 }
 
 impl Cluster {
     /// Starts `count` nodes and waits until they have a leader.
     pub async fn start(name: &str, count: usize) -> Result<Self> {
+        Self::start_with_key(name, count, None).await
+    }
+
+    /// The same with `--secret-key-path`.
+    pub async fn start_with_key(name: &str, count: usize, key: Option<&Path>) -> Result<Self> {
         let dir = workspace::fresh_dir(name)?;
         std::fs::create_dir_all(dir.join("failpoints"))?;
         let mut nodes = Vec::new();
@@ -89,7 +97,7 @@ impl Cluster {
                 process: None,
             });
         }
-        let mut cluster = Self { dir, nodes, finished: false };
+        let mut cluster = Self { dir, nodes, key: key.map(Path::to_owned), finished: false };
         for index in 0..count {
             cluster.launch(index)?;
         }
@@ -118,6 +126,7 @@ impl Cluster {
             .arg("--data-dir")
             .arg(&node.data_dir)
             .args(["--log-level", "info"])
+            .args(self.key.iter().flat_map(|key| [OsStr::new("--secret-key-path"), key.as_os_str()]))
             .env("DMNODE_FAILPOINT_DIR", failpoints)
             .env("RUST_BACKTRACE", "0");
         node.process = Some(OwnedProcess::start(&node.name, command, &log)?);

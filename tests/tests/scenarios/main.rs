@@ -16,6 +16,7 @@ mod many_tables;
 mod memory;
 mod operators;
 mod pairs;
+mod secrets;
 mod selection;
 mod soak;
 mod stages;
