@@ -14,6 +14,7 @@ mod kills;
 mod lost_answers;
 mod many_tables;
 mod memory;
+mod online;
 mod operators;
 mod pairs;
 mod secrets;
