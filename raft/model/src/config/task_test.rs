@@ -163,7 +163,6 @@ validators:
         "remove-meta",
         "experimental.async",
         "target-database.max-allowed-packet",
-        "routes.r",
         "mydumpers.d.where",
         "loaders.l.dir",
         "loaders.l.analyze",
