@@ -265,6 +265,11 @@ impl Actions {
                 kept.invisible = !visible;
             }
             if self.convert.is_some() {
+                let members = kept.type_text.starts_with("enum(") || kept.type_text.starts_with("set(");
+                if members && !kept.type_text.is_ascii() {
+                    // MySQL does not convert the members: it reads their bytes in the new character set (seen on 9.7).
+                    return None;
+                }
                 convert(&mut kept, &after);
             }
             names.push((column.name.clone(), kept.name.clone()));

@@ -112,6 +112,14 @@ fn statements_change_tables_as_servers_do() {
         ),
         (&["CREATE TABLE t (a INT)", "CREATE TABLE u LIKE t", "DROP TABLE t"], "u", "a int"),
         (&["CREATE TABLE t (a INT)", "CREATE TABLE u LIKE t", "DROP TABLE t"], "t", "Gone"),
+        (
+            &[
+                "CREATE TABLE t (a SET('x', 'ä') CHARACTER SET utf8mb4)",
+                "ALTER TABLE t CONVERT TO CHARACTER SET gbk",
+            ],
+            "t",
+            "Unknown",
+        ),
         (&["CREATE TABLE t AS SELECT 1"], "t", "Unknown"),
         (&["CREATE TABLE t (a INT)", "CREATE TABLE IF NOT EXISTS t (b INT)"], "t", "a int"),
         (&["CREATE TABLE t (a INT)", "CREATE OR REPLACE TABLE t (b INT)"], "t", "b int"),
