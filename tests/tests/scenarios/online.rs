@@ -43,7 +43,7 @@ async fn an_online_schema_change_survives_a_death_at_each_step() -> Result<()> {
             .execute(&[
                 "CREATE TABLE online_steps._t_gho LIKE online_steps.t",
                 // Neither can be executed twice.
-                &format!("ALTER TABLE online_steps._t_gho ADD COLUMN first{round} INT DEFAULT {round}"),
+                &format!("ALTER TABLE online_steps._t_gho ADD COLUMN first{round} INT DEFAULT 7"),
                 &format!("ALTER TABLE online_steps._t_gho CHANGE first{round} last{round} BIGINT DEFAULT 7"),
             ])
             .await?;

@@ -83,11 +83,14 @@ async fn f04_decisions_outlive_their_node() -> Result<()> {
     })
     .await?;
 
-    // The old spelling, for a statement that cannot be carried out at all.
-    source.execute(&["CREATE SEQUENCE f04_ops.s", "INSERT INTO f04_ops.t VALUES (3, 9)"]).await?;
+    // The old spelling, for statements whose work is done in the target already.
+    target.execute(&["ALTER TABLE f04_ops.t ADD c INT"]).await?;
+    source.execute(&["ALTER TABLE f04_ops.t ADD c INT", "INSERT INTO f04_ops.t VALUES (3, 9, 1)"]).await?;
     cluster.wait_error(NAME, NAME, LIMIT).await?;
     said(&cluster.ctl(&["handle-error", NAME, "skip"]).await?)?;
-    source.execute(&["DROP SEQUENCE f04_ops.s"]).await?;
+    compare::wait_equal(source, NAME, target, NAME, LIMIT).await?;
+    target.execute(&["ALTER TABLE f04_ops.t DROP c"]).await?;
+    source.execute(&["ALTER TABLE f04_ops.t DROP c"]).await?;
     cluster.wait_error(NAME, NAME, LIMIT).await?;
     said(&cluster.ctl(&["handle-error", NAME, "skip"]).await?)?;
     compare::wait_equal(source, NAME, target, NAME, LIMIT).await?;

@@ -331,7 +331,7 @@ impl Actions {
 
 /// CONVERT TO CHARACTER SET.
 fn convert(column: &mut Column, table: &Definition) {
-    let base = column.type_text.split('(').next().unwrap_or_default().to_owned();
+    let base = column.type_text.split(['(', ' ']).next().unwrap_or_default().to_owned();
     let Some(charset) = table.charset.as_deref().filter(|_| has_charset(&base)) else { return };
     if charset == "binary" {
         return;

@@ -248,6 +248,10 @@ impl RawType {
 
 /// What CONVERT TO CHARACTER SET makes of a type: as long a text as before must fit.
 pub(super) fn converted(type_text: &str, from: Option<&str>, to: &str) -> String {
+    // MariaDB's COMPRESSED stands behind the type.
+    if let Some((plain, compressed)) = type_text.split_once(" /*") {
+        return format!("{} /*{compressed}", converted(plain, from, to));
+    }
     let base = type_text.split('(').next().unwrap_or(type_text);
     if let Some(bytes) = bytes_of_text(base) {
         let old = from.map_or(1, bytes_per_character);
