@@ -106,7 +106,7 @@ impl DefinitionTable {
             let text = |index: usize| row.string(index).unwrap_or_default();
             let name = TableName::new(text(0), text(1));
             let definition: Definition = serde_json::from_str(&text(2)).map_err(|error| {
-                CodedError::new(codes::SCHEMA_ROW, "the stored definition of a table cannot be read")
+                CodedError::new(codes::SCHEMA_ROW, format!("saved schema of {name} is not proper JSON"))
                     .object(format!("{} in {}", name, self.table))
                     .cause(error)
             })?;

@@ -379,7 +379,7 @@ struct FailOnPanic(Arc<Shared>);
 impl Drop for FailOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.fail(CodedError::new(codes::SYNCER_UNIT_PANIC, "an applier panicked"));
+            self.0.fail(CodedError::new(codes::SYNCER_UNIT_PANIC, "panic error: an applier panicked"));
         }
     }
 }
@@ -395,7 +395,7 @@ fn source_error(spec: &SyncSpec, error: &dmnode_mysql::SqlError) -> CodedError {
 
 fn source_failed(source: &SourceConfig, error: &dmnode_mysql::SqlError) -> CodedError {
     let code = policy::code(Side::Source, error.fault()).unwrap_or(codes::DB_QUERY_FAILED);
-    CodedError::new(code, "the source cannot be asked")
+    CodedError::new(code, "query statement failed: the source cannot be asked")
         .scope(dmnode_model::Scope::Upstream)
         .object(format!("{}:{}", source.from.host, source.from.port))
         .cause(error)

@@ -115,7 +115,7 @@ pub fn target_error(error: &SqlError) -> CodedError {
         Fault::ConnectionGone => "the connection to the target was lost",
         Fault::Conflict => "other transactions in the target keep getting in the way",
         Fault::Passing => "the target does not take statements at the moment",
-        Fault::Refused => "the target refused a statement",
+        Fault::Refused => "execute statement failed: the target refused a statement",
     };
     let code = policy::code(Side::Target, error.fault()).unwrap_or(codes::DB_EXECUTE_FAILED);
     CodedError::new(code, what).scope(Scope::Downstream).cause(error)

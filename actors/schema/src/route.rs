@@ -261,7 +261,7 @@ fn only_one<'a>(matching: &[&'a Rule], object: &str) -> Result<Option<&'a Rule>,
         [rule] => Ok(Some(rule)),
         several => {
             let rules: Vec<String> = several.iter().map(|r| r.text()).collect();
-            Err(CodedError::new(codes::GEN_TABLE_ROUTER, format!("{object} matches more than one route"))
+            Err(CodedError::new(codes::GEN_TABLE_ROUTER, format!("generate table router: {object} matches more than one route"))
                 .object(object)
                 .cause(rules.join(", "))
                 .remedy("make the patterns of these routes exclude each other, or take one of them out of `route-rules`"))

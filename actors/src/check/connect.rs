@@ -40,7 +40,9 @@ pub(super) fn cannot_open(endpoint: &Endpoint, err: &SqlError, scope: Scope) -> 
 
 /// A statement of a check failed for a reason that is none of the check's own.
 pub(super) fn failed(err: &SqlError, scope: Scope) -> CodedError {
-    CodedError::new(codes::DB_QUERY_FAILED, "a statement of the check failed").scope(scope).cause(err)
+    CodedError::new(codes::DB_QUERY_FAILED, "query statement failed: a statement of the check")
+        .scope(scope)
+        .cause(err)
 }
 
 /// Runs a statement within the time limit.

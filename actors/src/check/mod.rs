@@ -238,7 +238,7 @@ async fn item(check: impl Future<Output = Option<Item>>) -> Option<Item> {
         Err(_) => Some(Item::new("time limit of a check", "check whether the servers answer in time").fail(
             CodedError::new(
                 codes::DB_QUERY_FAILED,
-                format!("a check did not end within {} s", ITEM_LIMIT.as_secs()),
+                format!("query statement failed: a check did not end within {} s", ITEM_LIMIT.as_secs()),
             ),
         )),
     }

@@ -38,7 +38,7 @@ pub(super) async fn replication(source: &mut Source<'_>) -> Option<Item> {
         }
         Err(dmnode_mysql::BinlogError::Sql(err)) => item.fail(failed(&err, Scope::Upstream)),
         Err(err) => item.fail(
-            CodedError::new(dmnode_model::codes::BINLOG_EVENT_DECODE, "the source's binlog cannot be read")
+            CodedError::new(dmnode_model::codes::BINLOG_EVENT_DECODE, "decode of the source's binlog failed")
                 .scope(Scope::Upstream)
                 .cause(err),
         ),

@@ -35,7 +35,7 @@ fn judge(config: &SourceConfig, info: &ServerInfo) -> Result<SourceConfig, Coded
     if config.server_id != 0 && config.server_id == info.server_id {
         return Err(CodedError::new(
             codes::INVALID_SERVER_ID,
-            format!("`server-id` {} is the id of the source itself", config.server_id),
+            format!("invalid server id {}: it is the id of the source itself", config.server_id),
         )
         .object(source));
     }
@@ -55,7 +55,7 @@ pub(super) fn flavor_differs(config: &SourceConfig, info: &ServerInfo) -> Option
         Flavor::Mariadb => "mariadb",
     };
     let message = format!(
-        "`flavor` is {}, but the server is {} ({})",
+        "flavor {} not supported by this server: it is {} ({})",
         name(configured),
         name(info.flavor),
         info.version_string

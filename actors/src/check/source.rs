@@ -38,7 +38,7 @@ pub(super) async fn server_id(source: &Source<'_>) -> Option<Item> {
         item.fail(
             CodedError::new(
                 codes::INVALID_SERVER_ID,
-                "`server-id` in source.yaml is the id of the source itself",
+                format!("invalid server id {}: it is the id of the source itself", source.config.server_id),
             )
             .scope(Scope::Upstream),
         )

@@ -101,7 +101,7 @@ pub fn decide(
     let Some(text) = query.sql_text() else {
         return Err(CodedError::new(
             codes::SYNCER_PARSE_DDL,
-            "a statement is in a character set that is not supported and has characters beyond ASCII",
+            "parse DDL: a statement is in a character set that is not supported and has characters beyond ASCII",
         )
         .remedy("run it in the target by hand, then `binlog skip` it here"));
     };
@@ -184,14 +184,22 @@ fn decide_words(
                     )
                     .cause(format!("written by connection {} of the source", words.thread_id))
                 }
-                _ => CodedError::new(codes::SYNCER_PARSE_DDL, "a statement of the binlog is not understood")
-                    .statement(text.chars().take(60).collect::<String>())
-                    .remedy("if it does not matter to the target, `binlog skip` it; if it does, `binlog replace` it"),
+                _ => CodedError::new(
+                    codes::SYNCER_PARSE_DDL,
+                    "parse DDL: a statement of the binlog is not understood",
+                )
+                .statement(text.chars().take(60).collect::<String>())
+                .remedy(
+                    "if it does not matter to the target, `binlog skip` it; if it does, `binlog replace` it",
+                ),
             });
         }
         StatementKind::CreateDatabase | StatementKind::AlterDatabase | StatementKind::DropDatabase => {
             let Some(schema) = statement.schemas.first().map(|schema| schema.name.clone()) else {
-                return Err(stop(codes::SYNCER_PARSE_DDL, "a statement on a database without its name"));
+                return Err(stop(
+                    codes::SYNCER_PARSE_DDL,
+                    "parse DDL: a statement on a database without its name",
+                ));
             };
             if !scope.has_schema(&schema)? {
                 return Ok(Decision::Skip("out of scope"));

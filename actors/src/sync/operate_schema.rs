@@ -42,7 +42,9 @@ pub async fn operate_schema(
     if !scope.has_table(table)? {
         return Err(CodedError::new(
             codes::SCHEMA_TABLE_OUT_OF_SCOPE,
-            "the task does not migrate this table",
+            format!(
+                "cannot get table info for {table} from schema tracker: the task does not migrate this table"
+            ),
         )
         .object(table));
     }
@@ -99,7 +101,11 @@ async fn in_target(
     let target = scope.router().route(table)?;
     let info = TableInfo::load(conn, &target).await.map_err(|error| target_error(&error))?;
     let info = info.ok_or_else(|| {
-        CodedError::new(codes::SCHEMA_TRACKER_CANNOT_FETCH, "the target has no such table").object(&target)
+        let text = format!(
+            "cannot fetch downstream table schema of {target} to initialize upstream schema {table} in schema tracker: \
+             there is no such table"
+        );
+        CodedError::new(codes::SCHEMA_TRACKER_CANNOT_FETCH, text).object(&target)
     })?;
     Ok(definition_of(&info))
 }
@@ -116,7 +122,12 @@ async fn in_source(source: &SourceConfig, table: &TableName) -> Result<Definitio
     let info = TableInfo::load(&mut conn, table).await.map_err(failed)?;
     conn.close().await;
     let info = info.ok_or_else(|| {
-        CodedError::new(codes::SCHEMA_TRACKER_CANNOT_FETCH, "the source has no such table").object(table)
+        let text = format!(
+            "cannot fetch upstream table schema of {table} in schema tracker: there is no such table"
+        );
+        CodedError::new(codes::SCHEMA_TRACKER_CANNOT_FETCH, text)
+            .scope(dmnode_model::Scope::Upstream)
+            .object(table)
     })?;
     Ok(definition_of(&info))
 }
@@ -142,7 +153,7 @@ async fn given(source: &SourceConfig, text: &str, table: &TableName) -> Result<D
         Some(Fate::Is(definition)) => Ok(definition),
         _ => Err(CodedError::new(
             codes::SCHEMA_TRACKER_INVALID_CREATE_TABLE,
-            "this is no CREATE TABLE that can be followed",
+            "the text is not a valid `CREATE TABLE` statement that can be followed",
         )
         .object(table)
         .remedy("give one CREATE TABLE statement with its list of columns, as SHOW CREATE TABLE prints it")),

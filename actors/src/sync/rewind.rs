@@ -1,7 +1,6 @@
 //! Going back (`--start-time`, a checkpoint row changed by hand): what follows was applied before, up to where the task
 //! was. There the stream is in safe mode.
 
-use dmnode_model::codes;
 use dmnode_model::error::CodedError;
 use dmnode_model::ids::SourceId;
 use dmnode_model::{GtidSet, Location};
@@ -110,9 +109,9 @@ impl Step<'_> {
                 until
             }
             // Nothing can have been applied that the source does not have by now.
-            Overlap::Unknown => current_location(source, info).await.map_err(|error| {
-                CodedError::new(codes::NO_MASTER_STATUS, "the source's position is not known").cause(error)
-            })?,
+            Overlap::Unknown => current_location(source, info)
+                .await
+                .map_err(|error| super::start::position_unknown(&error))?,
         };
         let record = Record { table: store.table("dmnode_safe_mode"), source: source_id };
         let mut conn = store.connect().await?;

@@ -10,7 +10,6 @@
 
 use std::time::Duration;
 
-use dmnode_model::codes;
 use dmnode_model::error::CodedError;
 use dmnode_model::ids::SourceId;
 use dmnode_model::status::SafeModeStatus;
@@ -118,10 +117,9 @@ impl SafeMode {
                 Some(until) => until,
                 None => {
                     conn.execute(record.create_sql()).await.map_err(|error| target_error(&error))?;
-                    let now = current_location(source, info).await.map_err(|error| {
-                        CodedError::new(codes::NO_MASTER_STATUS, "the source's position is not known")
-                            .cause(error)
-                    })?;
+                    let now = current_location(source, info)
+                        .await
+                        .map_err(|error| super::start::position_unknown(&error))?;
                     let until = Until::Location(now);
                     safe_mode.record = Some(record.put_sql(SETTING, &until));
                     until

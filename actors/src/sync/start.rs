@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use dmnode_model::codes;
 use dmnode_model::error::CodedError;
+use dmnode_model::policy::{self, Side};
 use dmnode_model::{BinlogPosition, Endpoint, GtidSet, Location};
 use dmnode_mysql::{
-    BinlogError, BinlogReader, BinlogStart, Connection, EventBody, ServerInfo, current_location,
+    BinlogError, BinlogReader, BinlogStart, Connection, EventBody, ServerInfo, SqlError, current_location,
 };
 
 use super::change::describe_location;
@@ -177,7 +178,8 @@ async fn location(
     if let Some(meta) = &spec.subtask.meta {
         let by_gtid = spec.source.enable_gtid && !meta.binlog_gtid.is_empty();
         if !by_gtid && meta.binlog_name.is_empty() {
-            return Err(CodedError::new(codes::CONFIG_META_INVALID, "the task's `meta` has no position to start at")
+            return Err(CodedError::new(codes::CONFIG_META_INVALID, "must specify `binlog-name` without GTID enabled for the source or specify `binlog-gtid` with GTID enabled \
+                 for the source")
                 .object(&spec.subtask.source_id)
                 .remedy("give `binlog-name` and `binlog-pos`, or `binlog-gtid` with `enable-gtid: true` in source.yaml"));
         }
@@ -186,11 +188,21 @@ async fn location(
             BinlogPosition { file: meta.binlog_name.clone(), pos: u64::from(meta.binlog_pos).max(4) };
         return Ok(Location { position, gtid_set });
     }
-    current_location(source, info).await.map_err(|error| {
-        CodedError::new(codes::NO_MASTER_STATUS, "the source's position is not known")
-            .cause(error)
-            .remedy("switch the binary log on; the user needs REPLICATION CLIENT (MariaDB: BINLOG MONITOR)")
-    })
+    current_location(source, info).await.map_err(|error| position_unknown(&error))
+}
+
+/// The source did not say where it is. What passes by itself is not held against its settings.
+pub(super) fn position_unknown(error: &SqlError) -> CodedError {
+    match policy::code(Side::Source, error.fault()) {
+        Some(code) => CodedError::new(code, "the source cannot be asked for its position"),
+        None => CodedError::new(
+            codes::NO_MASTER_STATUS,
+            "upstream returns an empty result for SHOW MASTER STATUS, or refuses it: its position is not known",
+        )
+        .remedy("switch the binary log on; the user needs REPLICATION CLIENT (MariaDB: BINLOG MONITOR)"),
+    }
+    .scope(dmnode_model::Scope::Upstream)
+    .cause(error)
 }
 
 /// Adds the GTID set of a position where the source can tell it, so that the task can go on by GTID later.

@@ -359,10 +359,17 @@ impl Stream {
                     RowError::Coded(error) => return error.at(&at),
                     RowError::Decode(error) => error,
                 };
-                let code = match error.kind {
-                    DecodeErrorKind::PartialImage => codes::BINLOG_NOT_LOG_COLUMN,
-                    DecodeErrorKind::Mismatch => codes::SYNCER_UNIT_DML_COLUMN_NOT_MATCH,
-                    DecodeErrorKind::Malformed | DecodeErrorKind::Unsupported => codes::BINLOG_EVENT_DECODE,
+                let (code, message) = match error.kind {
+                    DecodeErrorKind::PartialImage => {
+                        (codes::BINLOG_NOT_LOG_COLUMN, "upstream didn't log enough columns in binlog")
+                    }
+                    DecodeErrorKind::Mismatch => (
+                        codes::SYNCER_UNIT_DML_COLUMN_NOT_MATCH,
+                        "Column count doesn't match value count, or a type: a row of the binlog cannot be read",
+                    ),
+                    DecodeErrorKind::Malformed | DecodeErrorKind::Unsupported => {
+                        (codes::BINLOG_EVENT_DECODE, "decode of a row of the binlog failed")
+                    }
                 };
                 let cause = match writer {
                     Some(thread) if error.kind == DecodeErrorKind::PartialImage => {
@@ -370,7 +377,7 @@ impl Stream {
                     }
                     _ => error.to_string(),
                 };
-                CodedError::new(code, "a row of the binlog cannot be read")
+                CodedError::new(code, message)
                     .object(format!("{} (source {})", known.table.target(), known.table.source))
                     .at(&at)
                     .cause(cause)

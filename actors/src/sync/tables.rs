@@ -298,7 +298,7 @@ impl Tables {
         let source = &map.name;
         let target = scope.router().route(source)?;
         let info = self.look(&target).await?.ok_or_else(|| {
-            CodedError::new(codes::SYNCER_DOWNSTREAM_TABLE_NOT_FOUND, "the target has no such table")
+            CodedError::new(codes::SYNCER_DOWNSTREAM_TABLE_NOT_FOUND, format!("downstream table {target} not found"))
                 .object(format!("{target} (source {source})"))
                 .remedy("create it in the target with the source's structure at this position, then resume-task; or take it out of the task's block-allow-list")
         })?;
@@ -463,7 +463,10 @@ impl Tables {
 }
 
 fn unlike(table: &TableName, message: &'static str) -> CodedError {
-    CodedError::new(codes::SYNCER_UNIT_DML_COLUMN_NOT_MATCH, message)
+    CodedError::new(
+        codes::SYNCER_UNIT_DML_COLUMN_NOT_MATCH,
+        format!("Column count doesn't match value count, or a type: {message}"),
+    )
         .object(table)
         .remedy("was a DDL skipped? tell the source's definition at this position with `binlog-schema update`, then resume-task")
 }

@@ -67,13 +67,16 @@ impl Control {
             let outcome = match (running, planned.subtasks.iter().find(|(source, _)| source.source_id == *id))
             {
                 (Some(err), _) => Err(err),
-                (None, None) => Err(CodedError::new(codes::SCHEDULER_TASK_NOT_EXIST, no_such_task(&task))),
+                (None, None) => Err(CodedError::new(
+                    codes::SCHEDULER_TASK_NOT_EXIST,
+                    format!("task with name {task} not exist"),
+                )),
                 (None, Some((source, subtask))) => {
                     let done = operate_schema(source, subtask, &table, &operation);
                     tokio::time::timeout(TIMEOUT, done).await.unwrap_or_else(|_| {
                         Err(CodedError::new(
                             codes::DB_BAD_CONN,
-                            "the source or the target did not answer in time",
+                            "database driver: the source or the target did not answer in time",
                         )
                         .object(format!("task {task}")))
                     })
@@ -119,7 +122,10 @@ impl Control {
 
 /// What is asked for, and whether it changes anything.
 fn operation(request: &BinlogSchemaRequest) -> Result<(SchemaOperation, bool), CodedError> {
-    let invalid = |text: &str| Err(CodedError::new(codes::MASTER_INVALID_OPERATE_OP, text.to_owned()));
+    let invalid = |text: &str| {
+        let text = format!("invalid op {} on binlog-schema: {text}", request.op);
+        Err(CodedError::new(codes::MASTER_INVALID_OPERATE_OP, text))
+    };
     if request.database.is_empty() || request.table.is_empty() {
         return invalid("name the database and the table of the source");
     }

@@ -114,8 +114,11 @@ pub(super) async fn precheck(plan: &Plan, options: CheckOptions) -> Verdict {
             unmatched: report.unmatched,
         },
         Err(_) => {
-            let err = CodedError::new(codes::DB_QUERY_FAILED, "the check did not end in time")
-                .remedy("check whether the servers answer in time");
+            let err = CodedError::new(
+                codes::DB_QUERY_FAILED,
+                "query statement failed: the check did not end in time",
+            )
+            .remedy("check whether the servers answer in time");
             Verdict {
                 passed: false,
                 text: err.to_string(),
@@ -132,7 +135,9 @@ pub(super) async fn probe(source: &SourceConfig) -> Result<(), CodedError> {
     match tokio::time::timeout(PROBE_TIMEOUT, probe_source(source)).await {
         // What the server says of itself is asked again whenever a unit starts: it may change.
         Ok(probed) => probed.map(|_| ()),
-        Err(_) => Err(CodedError::new(codes::DB_BAD_CONN, "the server did not answer in time")
-            .object(format!("{}:{}", source.from.host, source.from.port))),
+        Err(_) => {
+            Err(CodedError::new(codes::DB_BAD_CONN, "database driver: the server did not answer in time")
+                .object(format!("{}:{}", source.from.host, source.from.port)))
+        }
     }
 }

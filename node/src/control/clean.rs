@@ -64,6 +64,8 @@ impl Control {
 async fn limited<T>(work: impl Future<Output = Result<T, CodedError>>) -> Result<T, CodedError> {
     match tokio::time::timeout(CLEAN_TIMEOUT, work).await {
         Ok(result) => result,
-        Err(_) => Err(CodedError::new(codes::DB_BAD_CONN, "the servers did not answer in time")),
+        Err(_) => {
+            Err(CodedError::new(codes::DB_BAD_CONN, "database driver: the servers did not answer in time"))
+        }
     }
 }

@@ -51,5 +51,9 @@ impl Control {
 }
 
 fn unanswered(reason: String) -> CodedError {
-    CodedError::new(dmnode_model::codes::WORKER_NO_START, "the node does not answer").cause(reason)
+    CodedError::new(
+        dmnode_model::codes::WORKER_NO_START,
+        "no mysql source is being handled in the worker, or it does not answer",
+    )
+    .cause(reason)
 }

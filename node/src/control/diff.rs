@@ -20,7 +20,6 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::check::{Plan, plan};
-use super::status::no_such_task;
 use super::{Control, shown_list};
 
 /// A comparison that is silent for so long shows that it lives.
@@ -59,10 +58,9 @@ impl Control {
 
 fn diff_plan(state: &State, request: &DiffRequest, key: Option<&SecretKey>) -> Result<Plan, CodedError> {
     let task = TaskName::new(request.task.clone());
-    let entry = state
-        .tasks
-        .get(&task)
-        .ok_or_else(|| CodedError::new(codes::SCHEDULER_TASK_NOT_EXIST, no_such_task(&task)))?;
+    let entry = state.tasks.get(&task).ok_or_else(|| {
+        CodedError::new(codes::SCHEDULER_TASK_NOT_EXIST, format!("task with name {task} not exist"))
+    })?;
     let config = TaskConfig::from_yaml(&entry.config, key)?.value;
     let mut plan = plan(state, &config, key)?;
     let asked: BTreeSet<SourceId> = request.sources.iter().map(|id| SourceId::new(id.as_str())).collect();
@@ -72,7 +70,7 @@ fn diff_plan(state: &State, request: &DiffRequest, key: Option<&SecretKey>) -> R
         return Err(CodedError::new(codes::SCHEDULER_SUB_TASK_OP_SOURCE_NOT_EXIST, text));
     }
     if !asked.is_empty() && asked.len() < entry.subtasks.len() {
-        let text = "a comparison is about all sources of the task, since a target table may come from several of them";
+        let text = "invalid op diff on some sources: a comparison is about all sources of the task, since a target table may come from several of them";
         return Err(CodedError::new(codes::MASTER_INVALID_OPERATE_OP, text).remedy("narrow it with --table"));
     }
     // Sources of the file that were not started have not been copied.

@@ -241,7 +241,10 @@ impl Control {
             candidates.push(Candidate { id, stored });
         }
         if candidates.is_empty() {
-            return Err(CodedError::new(codes::MASTER_INVALID_OPERATE_OP, "no source file was given"));
+            return Err(CodedError::new(
+                codes::MASTER_INVALID_OPERATE_OP,
+                "invalid op on source: no source file was given",
+            ));
         }
         Ok((candidates, warnings))
     }

@@ -167,7 +167,7 @@ impl Control {
             let removed =
                 tokio::time::timeout(REMOVE_META_TIMEOUT, dmnode_actors::meta::remove_meta(subtask)).await;
             let removed = removed.unwrap_or_else(|_| {
-                Err(CodedError::new(codes::DB_BAD_CONN, "the target did not answer in time")
+                Err(CodedError::new(codes::DB_BAD_CONN, "database driver: the target did not answer in time")
                     .object(format!("task {task}")))
             });
             if let Err(err) = removed {

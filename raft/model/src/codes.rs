@@ -232,10 +232,10 @@ codes! {
     46006 SCHEDULER_WORKER_INVALID_TRANS "SchedulerWorkerInvalidTrans" "scheduler" Internal Medium WaitForOperator "list-member shows which nodes are up";
     46007 SCHEDULER_SOURCE_CFG_EXIST "SchedulerSourceCfgExist" "scheduler" Internal Medium WaitForOperator "";
     46008 SCHEDULER_SOURCE_CFG_NOT_EXIST "SchedulerSourceCfgNotExist" "scheduler" Internal Medium WaitForOperator "";
-    46009 SCHEDULER_SOURCES_UNBOUND "SchedulerSourcesUnbound" "scheduler" Internal Medium WaitForOperator "";
-    46010 SCHEDULER_SOURCE_OP_TASK_EXIST "SchedulerSourceOpTaskExist" "scheduler" Internal Medium WaitForOperator "stop-task first";
+    46009 SCHEDULER_SOURCES_UNBOUND "SchedulerSourcesUnbound" "dm-master" Internal Medium WaitForOperator "";
+    46010 SCHEDULER_SOURCE_OP_TASK_EXIST "SchedulerSourceOpTaskExist" "dm-master" Internal Medium WaitForOperator "stop-task first";
     46014 SCHEDULER_SUB_TASK_EXIST "SchedulerSubTaskExist" "scheduler" Internal Medium WaitForOperator "list the tasks with query-status";
-    46017 SCHEDULER_SUB_TASK_OP_SOURCE_NOT_EXIST "SchedulerSubTaskOpSourceNotExist" "scheduler" Internal Medium WaitForOperator "list the tasks with query-status";
+    46017 SCHEDULER_SUB_TASK_OP_SOURCE_NOT_EXIST "SchedulerSubTaskOpSourceNotExist" "dm-master" Internal Medium WaitForOperator "list the tasks with query-status";
     46018 SCHEDULER_TASK_NOT_EXIST "SchedulerTaskNotExist" "scheduler" Internal Medium WaitForOperator "list the tasks with query-status";
     46024 SCHEDULER_LATCH_IN_USE "SchedulerLatchInUse" "scheduler" Internal Low Retry "retry later";
     46025 SCHEDULER_SOURCE_CFG_UPDATE "SchedulerSourceCfgUpdate" "scheduler" Internal Low WaitForOperator "pause-task first";

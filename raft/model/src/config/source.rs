@@ -135,7 +135,7 @@ impl SourceConfig {
         if id.is_empty() {
             return Err(CodedError::new(
                 codes::WORKER_NEED_SOURCE_ID,
-                "a source must have a non-empty `source-id`, which names a MySQL or MariaDB instance",
+                "dm-worker should bind a non-empty source ID which represents a MySQL/MariaDB instance or a replica group",
             ));
         }
         if id.chars().count() > SOURCE_ID_CHARS_MAX {

@@ -185,7 +185,10 @@ impl TaskConfig {
             self.instances.iter().find(|instance| instance.source_id == *source).ok_or_else(|| {
                 CodedError::new(
                     codes::CONFIG_SOURCE_ID_NOT_FOUND,
-                    format!("source {source} not found in the configuration of task `{}`", self.name),
+                    format!(
+                        "source {source} in deployment configuration not found: it is none of the task `{}`",
+                        self.name
+                    ),
                 )
                 .remedy("check `mysql-instances` in task.yaml")
             })?;

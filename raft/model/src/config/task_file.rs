@@ -676,11 +676,13 @@ fn parse_shard_mode(
     let refuse = |message: String| Err(CodedError::new(codes::CONFIG_SHARD_MODE_NOT_SUPPORT, message));
     let mode = match (text, is_sharding) {
         ("", Some(true)) if empty_line => {
-            return refuse("`is-sharding: true` contradicts an empty `shard-mode`".to_owned());
+            return refuse("shard mode none not supported with `is-sharding: true`".to_owned());
         }
         ("", Some(true)) => ShardMode::Pessimistic,
         ("", _) => ShardMode::None,
-        (_, Some(false)) => return refuse(format!("`is-sharding: false` contradicts `shard-mode: {text}`")),
+        (_, Some(false)) => {
+            return refuse(format!("shard mode {text} not supported with `is-sharding: false`"));
+        }
         ("pessimistic", _) => ShardMode::Pessimistic,
         ("optimistic", _) => ShardMode::Optimistic,
         _ => return refuse(format!("shard mode {text} not supported")),
