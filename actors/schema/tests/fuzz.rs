@@ -7,6 +7,9 @@ use dmnode_model::Flavor;
 use dmnode_model::config::{BlockAllowListConfig, FilterRule, RouteRule, TablePattern};
 use dmnode_model::ids::TableName;
 use dmnode_schema::event_filter::alter_actions;
+use dmnode_schema::expression::{
+    Collation, ColumnMeaning, Datum, Decimal, Expression, Kind, Temporal, TemporalKind,
+};
 use dmnode_schema::pattern::Pattern;
 use dmnode_schema::{
     BlockAllowList, EventFilter, Router, ServerVersion, SqlMode, Statement, rewrite, rewrite_routed,
@@ -169,5 +172,152 @@ fn fuzz_patterns_and_rules() {
             matched.map(|(exact, _, matched)| (exact, matched.is_ok())).ok(),
             filter.is_ok(),
         ))
+    });
+}
+
+/// Columns of every kind.
+fn columns() -> Vec<ColumnMeaning> {
+    [
+        ("i", Kind::Int),
+        ("u", Kind::Int),
+        ("p", Kind::Decimal(3)),
+        ("f", Kind::Double),
+        ("s", Kind::Text),
+        ("b", Kind::Bytes),
+        ("d", Kind::Temporal(TemporalKind::Date)),
+        ("dt", Kind::Temporal(TemporalKind::DateTime)),
+        ("ti", Kind::Temporal(TemporalKind::Time)),
+        ("e", Kind::Member),
+        ("j", Kind::Opaque),
+    ]
+    .into_iter()
+    .map(|(name, kind)| ColumnMeaning { name: name.into(), kind })
+    .collect()
+}
+
+/// Rows at the borders of the types, and one of NULLs.
+fn value(row: usize, column: usize) -> Datum {
+    let collation = Collation::of_column("utf8mb4_general_ci");
+    let pick = |values: [&'static str; 2]| values[row % 2];
+    match column {
+        _ if row == 2 => Datum::Null,
+        0 => Datum::Int(if row == 0 { i64::MIN } else { 12 }),
+        1 => Datum::UInt(if row == 0 { u64::MAX } else { 0 }),
+        2 => Datum::Decimal(Decimal::parse(pick(["-9999999.999", "0.333"])).unwrap()),
+        3 => Datum::Double(if row == 0 { f64::MIN } else { 0.5 }),
+        4 => Datum::Text(pick(["\u{e9}%_x \u{1f980}", "ABC "]).into(), collation),
+        5 => Datum::Bytes(vec![0, 255, 65]),
+        6 => Datum::Temporal(Temporal::parse_date_time(pick(["0000-00-00", "9999-12-31"])).unwrap()),
+        7 => Datum::Temporal(
+            Temporal::parse_date_time(pick(["2024-02-29 23:59:59.999999", "1000-01-01"])).unwrap(),
+        ),
+        8 => Datum::Temporal(Temporal::parse_time(pick(["-838:59:59", "00:00:00.5"])).unwrap()),
+        9 => Datum::Member(1, "red".into(), collation),
+        _ => Datum::Opaque,
+    }
+}
+
+#[test]
+fn fuzz_expressions() {
+    let columns = columns();
+    // The deepest that is taken, and rows of operators far beyond what is taken.
+    let parentheses = format!("{}i{}", "(".repeat(40), ")".repeat(40));
+    let calls = format!("{}s{}", "CONCAT(s, ".repeat(40), ")".repeat(40));
+    let cases = format!("{}i{}", "CASE WHEN i > 0 THEN i ELSE ".repeat(40), " END".repeat(40));
+    let rows: Vec<String> =
+        [" + 1", " OR i", " AND i", " XOR i", " = 1", " IS NULL", " BETWEEN 1 AND 1", " - INTERVAL 1 DAY"]
+            .into_iter()
+            .flat_map(|link| {
+                [format!("i{}", link.repeat(299)), format!("i{}", link.repeat(60_000 / link.len()))]
+            })
+            .collect();
+    let minuses = "-".repeat(60_000) + "1";
+    let mut seeds: Vec<&[u8]> = [
+        "i = 1 OR (s LIKE 'a%' AND NOT p BETWEEN -2 AND 0.5) XOR u <=> NULL",
+        "CASE s WHEN 'ABC' THEN 1 ELSE COALESCE(NULL, p, i) END",
+        "- -9223372036854775808",
+        "d + INTERVAL i MONTH > CAST('2024-02-29' AS DATE) AND DATE_SUB(dt, INTERVAL 9223372036854775807 SECOND) < dt",
+        "SUBSTRING(s, i, u) = REPLACE(s, 'b', e) COLLATE utf8mb4_bin",
+        "LPAD(REPEAT(s, 9), i, 'xy') REGEXP '^(a|b)*$' AND FIND_IN_SET(s, e)",
+        "CAST(p AS DECIMAL(65,30)) * p / 7 % 0.7 DIV 2 << u ^ ~i",
+        "ROUND(p, -3) + TRUNCATE(p, 30) + LAST_DAY(d) + TO_DAYS(dt) + EXTRACT(MONTH FROM d)",
+        "x'41' = HEX(b) OR 0x0C = b'1100' OR j IS NULL OR ti > '12:00'",
+        "IF(f > 1e308, f * 10, NULLIF(i, 12)) IN (1, NULL, '12abc')",
+    ]
+    .into_iter()
+    .chain([parentheses.as_str(), &calls, &cases, &minuses])
+    .map(str::as_bytes)
+    .collect();
+    seeds.extend(rows.iter().map(|row| row.as_bytes()));
+    let words = [
+        " OR ",
+        " AND ",
+        " XOR ",
+        " NOT ",
+        " IS ",
+        " IN (",
+        " BETWEEN ",
+        " LIKE ",
+        " REGEXP ",
+        " COLLATE utf8mb4_bin",
+        "CASE ",
+        " WHEN ",
+        " THEN ",
+        " ELSE ",
+        " END",
+        " INTERVAL ",
+        " DAY",
+        " DIV ",
+        "<=>",
+        "<<",
+        "(",
+        ")",
+        ",",
+        "-",
+        "~",
+        "CAST(",
+        " AS SIGNED)",
+        " AS DATETIME(6))",
+        "SUBSTRING_INDEX(",
+        "TRIM(BOTH ",
+        " FROM ",
+        "LOCATE(",
+        "RPAD(",
+        "FIELD(",
+        "STRCMP(",
+        "GREATEST(",
+        "MICROSECOND(",
+        "WEEKDAY(",
+        "9223372036854775808",
+        "1e309",
+        "0.1",
+        "'%\\_'",
+        " i ",
+        " u ",
+        " p ",
+        " f ",
+        " s ",
+        " b ",
+        " d ",
+        " dt ",
+        " ti ",
+        " e ",
+        " j ",
+        "NULL",
+    ];
+    let now = Temporal::parse_date_time("2024-02-29 12:00:00");
+    fuzz("expressions", &seeds, &words, |input| {
+        let text = String::from_utf8_lossy(input);
+        let expression = match Expression::compile(&text, &columns) {
+            Ok(expression) => expression,
+            Err(fault) => return sign(&fault.reason),
+        };
+        let outcomes: Vec<_> = (0..3)
+            .map(|row| match expression.evaluate(&|column| value(row, column), now) {
+                Ok(value) => (true, key(&std::mem::discriminant(&value)), value.truth().ok()),
+                Err(fault) => (false, sign(&fault.reason), None),
+            })
+            .collect();
+        key(&(outcomes, expression.columns().len()))
     });
 }

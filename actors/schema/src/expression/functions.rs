@@ -334,7 +334,17 @@ pub(super) fn call(
         }
         F::NullIf => {
             let (a, b) = (evaluate(0)?, evaluate(1)?);
-            return Ok(if compare(Comparison::Equal, &a, &b)? == Some(true) { Datum::Null } else { a });
+            if compare(Comparison::Equal, &a, &b)? == Some(true) {
+                return Ok(Datum::Null);
+            }
+            // MySQL gives the result the collation of the comparison.
+            let same = match (&a, &b) {
+                (Datum::Text(_, x) | Datum::Member(_, _, x), Datum::Text(_, y) | Datum::Member(_, _, y)) => {
+                    x == y
+                }
+                _ => false,
+            };
+            return Ok(blurred(a, !same && !matches!(nodes[1], Node::Literal(_))));
         }
         F::IsNull => return Ok(Datum::bool(Some(evaluate(0)?.is_null()))),
         F::Now | F::CurDate => {
@@ -349,6 +359,12 @@ pub(super) fn call(
         _ => {}
     }
     let values = (0..nodes.len()).map(evaluate).collect::<Result<Vec<_>, _>>()?;
+    // MariaDB looks at the replacement only where something is replaced, MySQL always.
+    if function == F::Replace
+        && matches!(values[..], [ref text, ref what, Datum::Null] if !text.is_null() && !what.is_null())
+    {
+        return Err(Fault::undecided("REPLACE with NULL as replacement depends on the server"));
+    }
     let nulls_count = !matches!(function, F::ConcatWs | F::Field);
     if nulls_count && values.iter().any(Datum::is_null)
         || values.first().is_some_and(|v| v.is_null() && function == F::ConcatWs)
@@ -543,17 +559,19 @@ fn textual(function: Function, values: &[Datum]) -> Result<Datum, Fault> {
     } else {
         text(0)?
     };
-    // The server compares the result as all the texts that it is made of.
+    // The server compares the result as all the texts that it is made of, or as the first: where that makes a
+    // difference, it is not known here.
     let others: &[usize] = match function {
         F::Replace => &[1, 2],
         F::LPad | F::RPad => &[2],
         F::Trim | F::LTrim | F::RTrim | F::SubstringIndex => &[1],
         _ => &[],
     };
-    let mut collation = collation;
+    let mut all = collation;
     for at in others.iter().filter(|at| **at < values.len()) {
-        collation = joined(collation, text(*at)?.1)?;
+        all = joined(all, text(*at)?.1)?;
     }
+    let collation = if all == collation { collation } else { Collation::mixed() };
     let made = |text: String| Datum::Text(text, collation);
     Ok(match function {
         F::Concat | F::ConcatWs => {

@@ -12,6 +12,8 @@ use crate::lex::{SqlMode, TokenKind, Tokens};
 const TEXT_MAX: usize = 64 << 10;
 /// Deepest nesting.
 const DEPTH_MAX: usize = 100;
+/// Most operators in rows such as `a + b + c`, all together: each makes the tree deeper. AND and OR are not counted.
+const CHAIN_MAX: usize = 300;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Comparison {
@@ -197,7 +199,7 @@ pub(super) fn parse(text: &str, columns: &[ColumnMeaning]) -> Result<Node, Fault
         return Err(Fault::undecided(format!("an expression has at most {TEXT_MAX} bytes")));
     }
     let tokens = Tokens::of(text, SqlMode::default());
-    let mut parser = Parser { tokens: &tokens, at: 0, columns, depth: 0 };
+    let mut parser = Parser { tokens: &tokens, at: 0, columns, depth: 0, chain: 0 };
     if tokens.unterminated {
         return Err(Fault::undecided("a string, name or comment does not end"));
     }
@@ -208,11 +210,28 @@ pub(super) fn parse(text: &str, columns: &[ColumnMeaning]) -> Result<Node, Fault
     Ok(node)
 }
 
+/// A row of ANDs or ORs as a tree of little depth: their order of evaluation and their answer do not depend on its form.
+fn balanced(logic: Logic, mut parts: Vec<Node>) -> Node {
+    while parts.len() > 1 {
+        let mut halved = Vec::with_capacity(parts.len().div_ceil(2));
+        let mut rest = parts.into_iter();
+        while let Some(left) = rest.next() {
+            halved.push(match rest.next() {
+                Some(right) => Node::Logic(logic, left.into(), right.into()),
+                None => left,
+            });
+        }
+        parts = halved;
+    }
+    parts.pop().unwrap_or(Node::Literal(Datum::Null))
+}
+
 pub(super) struct Parser<'p, 't> {
     tokens: &'p Tokens<'t>,
     at: usize,
     columns: &'p [ColumnMeaning],
     depth: usize,
+    chain: usize,
 }
 
 type Parsed = Result<Node, Fault>;
@@ -267,6 +286,15 @@ impl Parser<'_, '_> {
         true
     }
 
+    /// One more operator that makes the tree deeper without a parenthesis.
+    fn link(&mut self) -> Result<(), Fault> {
+        self.chain += 1;
+        if self.chain > CHAIN_MAX {
+            return Err(self.fault("too many operators follow one another"));
+        }
+        Ok(())
+    }
+
     fn expression(&mut self) -> Parsed {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
@@ -278,27 +306,28 @@ impl Parser<'_, '_> {
     }
 
     fn or(&mut self) -> Parsed {
-        let mut left = self.xor()?;
+        let mut parts = vec![self.xor()?];
         while self.take("OR") || self.take_operator("||") {
-            left = Node::Logic(Logic::Or, left.into(), self.xor()?.into());
+            parts.push(self.xor()?);
         }
-        Ok(left)
+        Ok(balanced(Logic::Or, parts))
     }
 
     fn xor(&mut self) -> Parsed {
         let mut left = self.and()?;
         while self.take("XOR") {
+            self.link()?;
             left = Node::Logic(Logic::Xor, left.into(), self.and()?.into());
         }
         Ok(left)
     }
 
     fn and(&mut self) -> Parsed {
-        let mut left = self.not()?;
+        let mut parts = vec![self.not()?];
         while self.take("AND") || self.take_operator("&&") {
-            left = Node::Logic(Logic::And, left.into(), self.not()?.into());
+            parts.push(self.not()?);
         }
-        Ok(left)
+        Ok(balanced(Logic::And, parts))
     }
 
     fn not(&mut self) -> Parsed {
@@ -318,6 +347,7 @@ impl Parser<'_, '_> {
         let mut left = self.predicate()?;
         loop {
             if self.take("IS") {
+                self.link()?;
                 let not = self.take("NOT");
                 let truth = if self.take("NULL") || self.take("UNKNOWN") {
                     None
@@ -336,6 +366,7 @@ impl Parser<'_, '_> {
             }
             let start = self.at;
             let Some(comparison) = self.comparison_operator() else { return Ok(left) };
+            self.link()?;
             if self.tokens.is_any(self.at, &["ALL", "ANY", "SOME"]) {
                 return Err(self.fault("subqueries cannot be evaluated for one row"));
             }
@@ -393,6 +424,7 @@ impl Parser<'_, '_> {
             let mut low = self.bits(0)?;
             self.placed(start, align(&mut operand, &mut low))?;
             self.expect_word("AND")?;
+            self.link()?;
             let mut high = self.predicate()?;
             self.placed(start, align(&mut operand, &mut high))?;
             Node::Between(operand.into(), low.into(), high.into())
@@ -435,6 +467,7 @@ impl Parser<'_, '_> {
                 self.at = start;
                 return Ok(left);
             }
+            self.link()?;
             if matches!(operator, Arithmetic::Add | Arithmetic::Sub) && self.tokens.is(self.at, "INTERVAL") {
                 let (amount, unit) = self.interval()?;
                 left = self.shift(left, amount, unit, operator == Arithmetic::Sub, start)?;
@@ -534,6 +567,7 @@ impl Parser<'_, '_> {
         }
         let mut node = self.primary()?;
         while self.take("COLLATE") {
+            self.link()?;
             let name = self.tokens.ident(self.at).unwrap_or_default().into_owned();
             let at = self.at;
             self.at += 1;
@@ -562,7 +596,10 @@ impl Parser<'_, '_> {
         }
         if self.take_punct('-') {
             return Ok(match self.simple()? {
-                Node::Literal(Datum::Int(value)) => Node::Literal(Datum::Int(-value)),
+                Node::Literal(Datum::Int(value)) => {
+                    let negated = value.checked_neg().ok_or_else(super::datum::overflow);
+                    Node::Literal(Datum::Int(self.placed(at, negated)?))
+                }
                 Node::Literal(Datum::UInt(value)) if value == 1 << 63 => Node::Literal(Datum::Int(i64::MIN)),
                 Node::Literal(Datum::Decimal(value)) => Node::Literal(Datum::Decimal(value.neg())),
                 Node::Literal(Datum::Double(value)) => Node::Literal(Datum::Double(-value)),
