@@ -4,6 +4,7 @@
 //! server's answer is refused when it is compiled (with its place in the text), or, where only the values show it, when
 //! it is evaluated: a wrong answer would lose or duplicate a row.
 
+mod balance;
 mod collate;
 mod datum;
 #[allow(missing_docs, reason = "arithmetic under its usual names")]

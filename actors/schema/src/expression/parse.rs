@@ -1,5 +1,6 @@
 //! The grammar of expressions.
 
+use super::balance::balanced;
 use super::collate::Collation;
 use super::datum::Datum;
 use super::functions::{self, Function};
@@ -208,22 +209,6 @@ pub(super) fn parse(text: &str, columns: &[ColumnMeaning]) -> Result<Node, Fault
         return Err(parser.fault("something follows that is not part of an expression"));
     }
     Ok(node)
-}
-
-/// A row of ANDs or ORs as a tree of little depth: their order of evaluation and their answer do not depend on its form.
-fn balanced(logic: Logic, mut parts: Vec<Node>) -> Node {
-    while parts.len() > 1 {
-        let mut halved = Vec::with_capacity(parts.len().div_ceil(2));
-        let mut rest = parts.into_iter();
-        while let Some(left) = rest.next() {
-            halved.push(match rest.next() {
-                Some(right) => Node::Logic(logic, left.into(), right.into()),
-                None => left,
-            });
-        }
-        parts = halved;
-    }
-    parts.pop().unwrap_or(Node::Literal(Datum::Null))
 }
 
 pub(super) struct Parser<'p, 't> {
