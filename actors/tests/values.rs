@@ -179,6 +179,16 @@ fn special(from: Kind, to: Kind) -> Vec<Corpus> {
                 "INSERT INTO src.numbered (a) VALUES (12)",
             ],
         ),
+        // A column that LOAD DATA has to convert beside the number.
+        one(
+            "numbered_text",
+            "id INT PRIMARY KEY AUTO_INCREMENT, t VARCHAR(9) CHARACTER SET utf16, e ENUM('x', 'y')",
+            &[
+                "SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO'",
+                "INSERT INTO src.numbered_text VALUES (0, 'a', 'y'), (-5, 'b', 'x'), (7, 'c', NULL)",
+            ],
+            &["UPDATE src.numbered_text SET t = 'd' WHERE id = 0"],
+        ),
         one(
             "names",
             "`id` INT PRIMARY KEY, `a``b` INT, `select` INT, `ä ö` VARCHAR(10), `x.y` INT",

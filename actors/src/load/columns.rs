@@ -96,6 +96,16 @@ pub(super) fn map_columns(
         column.select = constant.sql(column.member);
         columns.push(column);
     }
+    if columns.iter().any(|column| column.set.is_some()) {
+        // Where LOAD DATA has a SET, the servers forget that an AUTO_INCREMENT column outside of it was given a value: 0 would
+        // become the next number in spite of NO_AUTO_VALUE_ON_ZERO (seen on MariaDB 10.11).
+        for column in &mut columns {
+            let counts = whole.column(&column.name).is_some_and(|(_, to)| to.auto_increment);
+            if counts && column.set.is_none() {
+                column.set = Some("@v".to_owned());
+            }
+        }
+    }
     Ok(columns)
 }
 

@@ -87,7 +87,7 @@ impl Rig {
         let source = SourceConfig::from_yaml(&yaml, None).unwrap().value;
         let yaml = format!(
             "name: {TASK}\ntask-mode: incremental\ntarget-database:\n  host: 127.0.0.1\n  port: {}\n  user: root\n  password: ''\n\
-             mysql-instances:\n  - source-id: {SOURCE}\n{}    block-allow-list: b\n\
+             mysql-instances:\n  - source-id: {SOURCE}\n{}    block-allow-list: b\n    syncer-thread: 1\n\
              block-allow-list:\n  b:\n    do-dbs: [app]\n",
             self.target.port, self.meta,
         );
@@ -114,7 +114,7 @@ impl Rig {
         }
     }
 
-    /// The lines in the target, as soon as this one is among them.
+    /// The lines in the target, as soon as this one is among them. There is one applier: lines come in their order.
     async fn lines(&self, last: &str, running: &mut Running) -> Vec<String> {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
