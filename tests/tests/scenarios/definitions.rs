@@ -45,7 +45,7 @@ async fn definitions_are_listed_updated_and_deleted() -> Result<()> {
     let odd = cluster.write("odd.sql", "DROP TABLE t")?;
     cluster.ctl(&["pause-task", name]).await?.success()?;
     let refused = schema("update", &[&odd]).await?;
-    ensure!(refused.text().contains("this is no CREATE TABLE"), "{refused}");
+    ensure!(refused.text().contains("not a valid `CREATE TABLE` statement"), "{refused}");
     schema("update", &[&wrong]).await?.success()?;
     let listed = schema("list", &[]).await?.success()?;
     ensure!(listed.text().contains("`c` int"), "{listed}");
