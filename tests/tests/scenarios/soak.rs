@@ -47,6 +47,7 @@ async fn soak_fixed_seed() -> Result<()> {
 
 /// Another seed every time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "another run every time; by hand, like scripts/soak --minutes 1"]
 async fn soak_random_seed() -> Result<()> {
     run("soak_random", random_seed(), seconds(20), &[Flavor::Mariadb]).await
 }
