@@ -50,7 +50,7 @@ pub async fn derive(
 ) -> Result<Derived, CodedError> {
     let now = match source {
         None => None,
-        Some(source) => match definition_at_source(source, &map.name).await {
+        Some(source) => match definition_at_source(source, &map.name, false).await {
             Ok(now) => now,
             Err(error) => {
                 tracing::warn!(table = %map.name, error = %error,
@@ -162,16 +162,22 @@ fn unknown(map: &TableMap, target: &TableInfo) -> CodedError {
     .remedy("was a DDL skipped, or was the target's table changed by hand? tell the source's definition at this position with `binlog-schema update`, then resume-task; binlog_row_metadata=FULL at the source tells it by itself")
 }
 
-/// A table as the source has it now, and since when, in seconds since 1970.
-async fn definition_at_source(
+/// A table as the source has it now, and since when, in seconds since 1970; `with_create_sql` asks for its statement too.
+pub(super) async fn definition_at_source(
     source: &Endpoint,
     name: &TableName,
+    with_create_sql: bool,
 ) -> Result<Option<(TableInfo, Option<u64>)>, SqlError> {
     let options = SessionOptions { time_zone: Some("+00:00".into()), ..SessionOptions::default() };
     let mut conn = Connection::connect(source, &options).await?;
     // MySQL keeps old answers for a day; others do not know the variable.
     let _ = conn.execute("SET SESSION information_schema_stats_expiry = 0").await;
-    let Some(info) = TableInfo::load(&mut conn, name).await? else { return Ok(None) };
+    let info = if with_create_sql {
+        TableInfo::load_with_create_sql(&mut conn, name).await?
+    } else {
+        TableInfo::load(&mut conn, name).await?
+    };
+    let Some(info) = info else { return Ok(None) };
     // Asked last: a DDL in between makes the definition look younger, not older.
     let sql = format!(
         "SELECT UNIX_TIMESTAMP(CREATE_TIME) FROM information_schema.TABLES \

@@ -10,21 +10,18 @@ use dmnode_model::TableName;
 use dmnode_model::codes;
 use dmnode_model::error::CodedError;
 use dmnode_model::{BinlogPosition, quote_ident};
-use dmnode_mysql::{
-    BinlogEvent, Connection, EventBody, QueryEvent, RowDecoder, ServerInfo, SessionOptions, SqlError,
-    TableInfo,
-};
+use dmnode_mysql::{BinlogEvent, Connection, EventBody, QueryEvent, RowDecoder, ServerInfo};
 use dmnode_schema::{SqlMode, Statement, TableRole, rewrite};
 use tokio::time::Instant;
 
 use super::coordinator::Shared;
+use super::derive::definition_at_source;
 use super::online::{Kept, Move, Online, Record};
 use super::online_diff::{Change, Known, alter, foreign_keys_like};
 use super::scope::Scope;
 use super::stream::{Halt, Stream};
 use super::stream_ddl::plain;
 use crate::load::DdlCopied;
-use crate::progress::text_literal;
 
 /// Searching the binlog for the beginning of a schema change may take so long.
 const SEARCH_LIMIT: Duration = Duration::from_secs(600);
@@ -224,26 +221,27 @@ impl Stream {
             )
         };
         let heartbeat = self.ctx.heartbeat.clone();
-        let asked = heartbeat.while_pending(ASK_LIMIT, at_source(&self.endpoints[0], real)).await.map_err(
-            |error| {
+        let asked = heartbeat
+            .while_pending(ASK_LIMIT, definition_at_source(&self.endpoints[0], real, true))
+            .await
+            .map_err(|error| {
                 CodedError::new(
                     codes::SOURCE_CONNECTION,
                     "the source cannot be asked for a table's definition",
                 )
                 .object(real)
                 .cause(error)
-            },
-        )?;
-        let Some(now) = asked else {
+            })?;
+        let Some((info, since)) = asked else {
             return Err(stop(
                 "its beginning is not in the source's binlog, and the source has the table no longer".into(),
             )
             .into());
         };
-        let settled = now.since.is_some_and(|since| since <= u64::from(event.header.timestamp));
+        let settled = since.is_some_and(|since| since <= u64::from(event.header.timestamp));
         if !settled {
             let unlike =
-                self.tables.shadow_map(helper).is_some_and(|map| RowDecoder::new(map, &now.info).is_err());
+                self.tables.shadow_map(helper).is_some_and(|map| RowDecoder::new(map, &info).is_err());
             if unlike {
                 return Err(stop("its beginning is not in the source's binlog, and the source has changed the table again since".into()).into());
             }
@@ -254,7 +252,7 @@ impl Stream {
             columns: definition.columns.iter().map(|column| column.name.clone()).collect(),
             keys: definition.keys.iter().map(|key| key.name.clone()).collect(),
         });
-        let new = now.info.create_sql.unwrap_or_default();
+        let new = info.create_sql.unwrap_or_default();
         match alter(target, &new, before.as_ref()) {
             Change::None => Ok(None),
             Change::Clauses(clauses) => {
@@ -312,33 +310,6 @@ fn session_of(kept: &Kept, query: &QueryEvent, sql: String) -> QueryEvent {
     session.flags2 = kept.flags.or(session.flags2);
     session.explicit_defaults_for_timestamp = kept.explicit_defaults;
     session
-}
-
-/// A table as the source has it now.
-struct AtSource {
-    info: TableInfo,
-    /// Of which time, in seconds since 1970.
-    since: Option<u64>,
-}
-
-async fn at_source(
-    source: &dmnode_model::config::Endpoint,
-    name: &TableName,
-) -> Result<Option<AtSource>, SqlError> {
-    let options = SessionOptions { time_zone: Some("+00:00".into()), ..SessionOptions::default() };
-    let mut conn = Connection::connect(source, &options).await?;
-    let _ = conn.execute("SET SESSION information_schema_stats_expiry = 0").await;
-    let Some(info) = TableInfo::load_with_create_sql(&mut conn, name).await? else { return Ok(None) };
-    // Asked last: a DDL in between makes the definition look younger, not older.
-    let sql = format!(
-        "SELECT UNIX_TIMESTAMP(CREATE_TIME) FROM information_schema.TABLES \
-         WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
-        text_literal(&name.schema),
-        text_literal(&name.table)
-    );
-    let since = conn.query_one(sql).await?.and_then(|row| row.u64(0));
-    conn.close().await;
-    Ok(Some(AtSource { info, since }))
 }
 
 /// At the start: tables of the source that are left out because of their names, and what is still collected.

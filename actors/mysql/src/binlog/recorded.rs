@@ -4,58 +4,41 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use bytes::Bytes;
-use dmnode_model::TableName;
 
 use super::{
     event::{EventBody, EventHeader, types},
     parse::ParserState,
     payload::PayloadEvents,
     rows::{RowsEvent, RowsKind},
-    tests::{decode, events},
+    tests::{decode, events, table_of},
 };
 use crate::{
     charset::Collations,
-    table::{ColumnInfo, ColumnType, TableInfo},
+    table::TableInfo,
     value::{Row, Value},
 };
 
 /// A definition that has the types of the table map.
 fn table(event: &RowsEvent) -> TableInfo {
-    let columns = event.table.types.iter().enumerate().map(|(index, number)| {
-        let (kind, charset) = match number {
-            1 => ("tinyint", None),
-            3 => ("int", None),
-            8 => ("bigint", None),
-            15 => ("varchar(1024)", Some("latin1")),
-            245 => ("json", None),
-            254 => ("char(12)", Some("latin1")),
-            other => panic!("type {other}"),
-        };
-        ColumnInfo {
-            name: format!("c{index}"),
-            ordinal: index + 1,
-            data_type: ColumnType::parse(kind),
-            unsigned: false,
-            nullable: true,
-            charset: charset.map(str::to_owned),
-            collation: None,
-            generated: false,
-            invisible: false,
-            auto_increment: false,
-            compressed: false,
-            column_type_text: kind.into(),
-        }
-    });
-    TableInfo {
-        name: TableName::new("d", "t"),
-        columns: columns.collect(),
-        keys: Vec::new(),
-        engine: "InnoDB".into(),
-        charset: None,
-        collation: None,
-        foreign_keys: Vec::new(),
-        create_sql: None,
-    }
+    let columns: Vec<String> = event
+        .table
+        .types
+        .iter()
+        .enumerate()
+        .map(|(index, number)| {
+            let kind = match number {
+                1 => "tinyint",
+                3 => "int",
+                8 => "bigint",
+                15 => "varchar(1024):latin1",
+                245 => "json",
+                254 => "char(12):latin1",
+                other => panic!("type {other}"),
+            };
+            format!("c{index} {kind}")
+        })
+        .collect();
+    table_of(columns.iter().map(String::as_str))
 }
 
 fn print(out: &mut String, section: &str, row: &Row) {

@@ -52,7 +52,12 @@ const MYSQL_ONLY: &[&str] = &["y json", "z vector(2)"];
 const MARIADB_ONLY: &[&str] = &["y inet6", "z uuid", "y2 varchar(500):utf8mb4", "z2 blob"];
 
 fn table(own: &[&str]) -> TableInfo {
-    let columns = COMMON.iter().chain(own).enumerate().map(|(index, text)| {
+    table_of(COMMON.iter().chain(own).copied())
+}
+
+/// A table with these columns, each a name, a type and, behind a colon, a character set.
+pub(super) fn table_of<'a>(columns: impl Iterator<Item = &'a str>) -> TableInfo {
+    let columns = columns.enumerate().map(|(index, text)| {
         let (name, kind) = text.split_once(' ').unwrap();
         let (kind, charset) =
             kind.split_once(':').map_or((kind, None), |(kind, charset)| (kind, Some(charset)));
