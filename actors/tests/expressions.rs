@@ -459,19 +459,18 @@ async fn chosen_answers(kind: Server_) {
 
 /// Rounds of random expressions for each seed.
 const ROUNDS: u32 = 600;
-/// The same expressions in every run, beside those of a random seed.
-const SEED_FIXED: u64 = 20_240_229;
+/// The same expressions in every run; the last seed once found that MySQL's IN forgets signs.
+const SEEDS: [u64; 2] = [20_240_229, 5_099_298_082_456_328_111];
 
-/// Random expressions of a fixed and of a random seed. `DMNODE_TEST_SEED` repeats a run, `DMNODE_TEST_ROUNDS` asks longer.
+/// Random expressions of fixed seeds, or of another one: `DMNODE_TEST_SEED=N`. `DMNODE_TEST_ROUNDS` asks longer.
 async fn random_answers(kind: Server_) {
     let (server, rows) = with_table(kind).await;
     let columns = columns();
     let given = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let rounds = given("DMNODE_TEST_ROUNDS").and_then(|rounds| rounds.try_into().ok()).unwrap_or(ROUNDS);
-    let seed = given("DMNODE_TEST_SEED").unwrap_or_else(|| rand::rng().random());
-    println!("DMNODE_TEST_SEED={seed}");
+    let seeds = given("DMNODE_TEST_SEED").map_or(SEEDS.to_vec(), |seed| vec![seed]);
     let mut wrong = Vec::new();
-    for seed in [SEED_FIXED, seed] {
+    for seed in seeds {
         let mut writer = Writer(StdRng::seed_from_u64(seed));
         let (mut decided, mut asked) = (0, 0);
         for round in 0..rounds {

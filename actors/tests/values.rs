@@ -543,12 +543,11 @@ async fn mariadb_to_mysql() {
     all_values(Kind::Mariadb, &source, Kind::Mysql, &[]).await;
 }
 
-/// `DMNODE_TEST_SEED` repeats a run.
+/// The same tables in every run; others with `DMNODE_TEST_SEED=N`.
 #[tokio::test]
 async fn random_tables_and_changes() {
     let given = std::env::var("DMNODE_TEST_SEED").ok().and_then(|text| text.trim().parse().ok());
-    let seed: u64 = given.unwrap_or_else(rand::random);
-    eprintln!("DMNODE_TEST_SEED={seed}");
+    let seed: u64 = given.unwrap_or(20_261_122);
     let mut random = StdRng::seed_from_u64(seed);
     for (from, to) in [(Kind::Mysql, Kind::Mysql), (Kind::Mariadb, Kind::Mariadb)] {
         let corpus = random_tables(from, to, &mut random);

@@ -49,8 +49,8 @@ const SHOWN_BYTES_MAX: usize = 4096;
 pub fn fuzz(name: &str, seeds: &[&[u8]], words: &[&str], target: impl Fn(&[u8]) -> u64) {
     let limit =
         Duration::from_secs_f64(number("DMNODE_FUZZ_SECONDS").unwrap_or(SECONDS_DEFAULT).clamp(0.01, 3600.0));
-    let seed = number("DMNODE_FUZZ_SEED")
-        .map_or_else(|| rand::rng().random_range(0..u32::MAX.into()), |seed| seed as u64);
+    // The same inputs in every run, as far as its time allows, unless another seed is asked for.
+    let seed = number("DMNODE_FUZZ_SEED").map_or(20_261_122, |seed| seed as u64);
     let mut rng = StdRng::seed_from_u64(seed);
     let mut pool: Vec<Vec<u8>> = seeds.iter().map(|seed| seed.to_vec()).collect();
     if pool.is_empty() {

@@ -30,8 +30,7 @@ struct Known {
 
 #[test]
 fn nothing_acknowledged_is_lost_over_200_kills() {
-    let seed =
-        std::env::var(SEED).ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random::<u64>);
+    let seed = std::env::var(SEED).ok().and_then(|text| text.parse().ok()).unwrap_or(20_261_122);
     println!("{SEED}={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let dir = tempfile::tempdir().unwrap();

@@ -106,9 +106,7 @@ fn judge(
 ) -> (usize, usize) {
     let original = tempfile::tempdir().unwrap();
     fill(original.path());
-    let seed = rand::random();
-    println!("seed {seed}");
-    let mut random = StdRng::seed_from_u64(seed);
+    let mut random = StdRng::seed_from_u64(20_261_122);
     let (mut whole, mut quarantined) = (0, 0);
     for _ in 0..cases {
         let dir = tempfile::tempdir().unwrap();

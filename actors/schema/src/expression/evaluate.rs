@@ -45,7 +45,13 @@ impl Environment<'_> {
                 let value = self.evaluate(a)?;
                 let mut found = Some(false);
                 for item in list {
-                    found = or(found, compare(Comparison::Equal, &value, &self.evaluate(item)?)?);
+                    let item = self.evaluate(item)?;
+                    if same_bits_only(&value, &item) {
+                        return Err(Fault::undecided(
+                            "IN compares a negative number with an unsigned one beyond 2^63: servers differ",
+                        ));
+                    }
+                    found = or(found, compare(Comparison::Equal, &value, &item)?);
                     if found == Some(true) {
                         break;
                     }
@@ -245,6 +251,17 @@ impl Environment<'_> {
                 None => Datum::Null,
             },
         })
+    }
+}
+
+/// Whether the numbers differ by nothing but their signedness. With a list that is not constant MySQL's IN takes such numbers for equal
+/// (`cmp_item_int` knows no signs), with a constant one it does not.
+fn same_bits_only(a: &Datum, b: &Datum) -> bool {
+    match (a, b) {
+        (Datum::UInt(unsigned), Datum::Int(signed)) | (Datum::Int(signed), Datum::UInt(unsigned)) => {
+            *signed < 0 && signed.cast_unsigned() == *unsigned
+        }
+        _ => false,
     }
 }
 
