@@ -430,7 +430,7 @@ mod tests {
         let started = Instant::now();
         let err = client.call(&Intent::change(), &OperateTaskRequest::default()).await.unwrap_err();
         assert!(matches!(err, CtlError::UnknownOutcome(_)), "{err:?}");
-        assert!(started.elapsed() < Duration::from_secs(5));
+        assert!(started.elapsed() < Duration::from_secs(30));
     }
 
     #[tokio::test]

@@ -131,7 +131,7 @@ fn acknowledged_commands_survive_kills_of_real_processes() {
         nodes[victim].wait_for("ready");
     }
     println!("slowest command after a kill: {slowest:?}");
-    assert!(slowest < Duration::from_secs(10), "{slowest:?}");
+    assert!(slowest < Duration::from_secs(30), "{slowest:?}");
     for node in &mut nodes {
         let list = node.ask("list");
         let there: BTreeSet<&str> = list.split(' ').skip(1).collect();

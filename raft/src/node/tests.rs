@@ -241,7 +241,7 @@ fn three_nodes_elect_write_and_survive_the_leader() {
         let rest: Vec<RaftNode> = nodes.iter().filter(|node| node.id() != Some(dead_id)).cloned().collect();
         let follower = &rest[0];
         let reply = write(follower, "after").await;
-        assert!(killed.elapsed() < Duration::from_secs(8), "{:?}", killed.elapsed());
+        assert!(killed.elapsed() < Duration::from_secs(30), "{:?}", killed.elapsed());
         let (state, index) = rest[1].read().await.unwrap();
         assert!(has(&state, "after") && index >= reply.index);
         // Its source moves, under a higher epoch.
@@ -392,7 +392,7 @@ fn a_minority_decides_nothing_and_says_that_it_is_unknown() {
         let began = Instant::now();
         let err = old.propose(command.clone()).await.unwrap_err();
         assert!(matches!(err, RaftNodeError::Unknown { .. }), "{err}");
-        assert!(began.elapsed() < Duration::from_secs(12));
+        assert!(began.elapsed() < Duration::from_secs(30));
         assert!(old.read().await.is_err(), "a stale read");
         // The majority has gone on.
         let rest: Vec<RaftNode> = nodes.iter().filter(|node| node.id() != old.id()).cloned().collect();

@@ -173,7 +173,7 @@ async fn an_idle_source_beats_and_a_stopped_one_is_noticed() {
                 beats += 1;
             }
         }
-        assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
         // Dropping a call of `next` in the middle loses nothing.
         for _ in 0..20 {
             let _ = tokio::time::timeout(Duration::from_millis(3), reader.next()).await;
