@@ -345,7 +345,7 @@ async fn prepare(
         source,
         info,
     );
-    ctx.status.enter(UnitType::Sync, report::report(Arc::clone(&shared), rules));
+    ctx.status.enter(UnitType::Sync, report::report(Arc::clone(&shared), rules, Arc::clone(&link)));
     let stream = Stream {
         ctx: ctx.clone(),
         shared,

@@ -107,6 +107,10 @@ pub struct SoakReport {
     pub statements: u64,
     /// Connections made again because the server went away.
     pub reconnects: u64,
+    /// Refusals of single statements by the server's error number: what random statements meet.
+    pub refused: BTreeMap<u16, u64>,
+    /// Refusals outside of a single statement, a COMMIT's for one, by the server's error number.
+    pub unexpected: BTreeMap<u16, u64>,
     /// Every kind of statement.
     pub kinds: BTreeMap<String, KindCount>,
     /// Kinds that never succeeded: the run has not shown what it is there for.

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use dmnode_model::policy::Fault;
 use dmnode_model::{BinlogPosition, Endpoint, Gtid, GtidSet, Location};
 use dmnode_mysql::{BinlogError, BinlogEvent, BinlogReader, BinlogStart, EventBody, ServerInfo};
 
@@ -15,6 +16,8 @@ use super::coordinator::WINDOW_MAX;
 
 /// Looking for a transaction by its GTID may take so long; not to have found it says nothing.
 const LOOK_LIMIT: Duration = Duration::from_secs(10);
+/// Longest reason in a warning.
+const WHY_MAX: usize = 300;
 
 /// A transaction as its source's binlog has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,8 +128,14 @@ pub enum Found {
     Same,
     /// Something else.
     Other(String),
-    /// It cannot be told: purged, or the server does not say enough.
-    Unknown,
+    /// It cannot be told: the binlog does not name transactions well enough, or the server would not show this one, and
+    /// then why.
+    Unknown(Option<String>),
+}
+
+/// Whether a stream can begin there: a dump command has 32 bits for an offset.
+pub fn can_be_asked_for(place: &BinlogPosition) -> bool {
+    place.pos <= u64::from(u32::MAX)
 }
 
 /// Looks at the place where the transaction was in the binlog of the same server.
@@ -136,8 +145,8 @@ pub async fn at_its_place(
     evidence: &Evidence,
 ) -> Result<Found, BinlogError> {
     // What lies beyond cannot be asked for.
-    if evidence.place.pos > u64::from(u32::MAX) {
-        return Ok(Found::Unknown);
+    if !can_be_asked_for(&evidence.place) {
+        return Ok(Found::Unknown(None));
     }
     let other = |what: &str| Ok(Found::Other(format!("{} at {}", what, evidence.place)));
     let mut reader = open(endpoint, info, BinlogStart::Position(evidence.place.clone())).await?;
@@ -146,7 +155,7 @@ pub async fn at_its_place(
             Ok(event) => event,
             // Purged this very moment; another text with the same number says that the file ends before.
             Err(BinlogError::Sql(error)) if error.message.to_ascii_lowercase().contains("could not find") => {
-                return Ok(Found::Unknown);
+                return Ok(Found::Unknown(Some(refused(evidence, &"its file was purged"))));
             }
             Err(error) if error.is_position_lost() => return other("the binlog has no event"),
             Err(BinlogError::Malformed { .. } | BinlogError::Checksum { .. }) => {
@@ -179,11 +188,11 @@ pub async fn by_its_name(
     set: &GtidSet,
 ) -> Result<Found, BinlogError> {
     let (Some(gtid @ Gtid::Mysql { .. }), true) = (&evidence.gtid, evidence.committed > 0) else {
-        return Ok(Found::Unknown);
+        return Ok(Found::Unknown(None));
     };
     let mut wanted = GtidSet::empty(gtid.flavor());
     if wanted.insert(gtid).is_err() {
-        return Ok(Found::Unknown);
+        return Ok(Found::Unknown(None));
     }
     let start = BinlogStart::Gtid(set.subtract(&wanted));
     let look = async {
@@ -194,24 +203,48 @@ pub async fn by_its_name(
                 EventBody::Gtid(found) if found.gtid == *gtid => {
                     let committed = found.original_commit_timestamp.unwrap_or(0);
                     let found = match committed {
-                        0 => Found::Unknown,
+                        0 => Found::Unknown(None),
                         same if same == evidence.committed => Found::Same,
                         _ => Found::Other(format!("another transaction has the number {gtid}")),
                     };
                     return Ok::<_, BinlogError>(found);
                 }
-                EventBody::Heartbeat => return Ok(Found::Unknown),
+                EventBody::Heartbeat => {
+                    return Ok(Found::Unknown(Some(refused(evidence, &"the server did not send it"))));
+                }
                 _ => {}
             }
         }
     };
-    match tokio::time::timeout(LOOK_LIMIT, look).await {
-        Err(_) => Ok(Found::Unknown),
-        Ok(Err(error)) if error.is_connection_lost() => Err(error),
-        // Purged, for one.
-        Ok(Err(_)) => Ok(Found::Unknown),
-        Ok(Ok(found)) => Ok(found),
+    answered(evidence, tokio::time::timeout(LOOK_LIMIT, look).await.ok())
+}
+
+/// What the answer says; `None` is a server that took too long. A refusal would be the same the next time, and a slow
+/// server as slow: the task goes on without having compared, and says so. What passes is tried again.
+fn answered(evidence: &Evidence, answer: Option<Result<Found, BinlogError>>) -> Result<Found, BinlogError> {
+    match answer {
+        None => {
+            let why = format!("the server did not find it within {} s", LOOK_LIMIT.as_secs());
+            Ok(Found::Unknown(Some(refused(evidence, &why))))
+        }
+        Some(Err(error)) if error.fault() == Fault::Refused => {
+            Ok(Found::Unknown(Some(refused(evidence, &error))))
+        }
+        Some(answer) => answer,
     }
+}
+
+/// In the words of a warning.
+fn refused(evidence: &Evidence, why: &dyn std::fmt::Display) -> String {
+    let name = evidence.gtid.as_ref().map_or_else(|| evidence.place.to_string(), ToString::to_string);
+    let mut why = why.to_string();
+    if let Some((cut, _)) = why.char_indices().nth(WHY_MAX) {
+        why.truncate(cut);
+        why.push('…');
+    }
+    format!(
+        "whether the source still has the history that the task has read is not known: transaction {name} cannot be looked up ({why}); compare with `diff` after a switch or a restore of the source"
+    )
 }
 
 async fn open(
@@ -225,6 +258,8 @@ async fn open(
 
 #[cfg(test)]
 mod tests {
+    use dmnode_mysql::SqlError;
+
     use super::*;
 
     fn evidence(pos: u64, gtid: Option<&str>) -> Evidence {
@@ -241,6 +276,26 @@ mod tests {
         for odd in ["", "1 2", "1 2 3\nf", "1 2 3 x-y\nf"] {
             assert_eq!(Evidence::parse(odd), None, "{odd}");
         }
+    }
+
+    #[test]
+    fn a_transaction_that_cannot_be_looked_up_is_told_or_tried_again() {
+        let one = evidence(400, Some("3e11fa47-71ca-11e1-9e33-c80aa9429562:5"));
+        let told = |answer| match answered(&one, answer) {
+            Ok(Found::Unknown(Some(why))) => why,
+            other => panic!("{other:?}"),
+        };
+        let server = |code, text: &str| Some(Err(BinlogError::Sql(SqlError::server(code, "HY000", text))));
+        assert!(told(None).contains("within 10 s"));
+        let purged = told(server(1236, &format!("purged required binary logs {}", "x".repeat(5000))));
+        assert!(purged.contains("c80aa9429562:5 cannot be looked up (ERROR 1236"), "{purged}");
+        assert!(purged.len() < 700, "bounded: {}", purged.len());
+        assert!(told(server(1227, "denied")).contains("denied"));
+        for passing in [1040, 1053, 1290, 1317] {
+            let again = answered(&one, server(passing, "running with --read-only"));
+            assert!(again.is_err(), "{passing}: {again:?}");
+        }
+        assert_eq!(answered(&one, Some(Ok(Found::Same))).unwrap(), Found::Same);
     }
 
     #[test]

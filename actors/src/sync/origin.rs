@@ -28,7 +28,7 @@ use dmnode_mysql::{
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::evidence::{Evidence, Found, Recent, at_its_place, by_its_name};
+use super::evidence::{Evidence, Found, Recent, at_its_place, by_its_name, can_be_asked_for};
 use crate::progress::meta::{Facts, SOURCE};
 use crate::target::target_error;
 
@@ -104,8 +104,20 @@ pub struct Link {
     pub origin: Mutex<Option<Origin>>,
     /// The last transactions, as evidence of the source's history.
     pub recent: Mutex<Recent>,
+    /// Why the last look did not tell whether the source still has what was read.
+    pub unproven: Mutex<Option<String>>,
     /// Somebody has seen that the source is not what it was: connect anew and look.
     pub suspect: Notify,
+}
+
+impl Link {
+    /// What a look at the source's history could not tell, if anything: for the log and the status.
+    pub fn look_said(&self, unproven: Option<String>) {
+        if let Some(warning) = &unproven {
+            tracing::warn!(warning, "the task goes on, but somebody should look at this");
+        }
+        *self.unproven.lock() = unproven;
+    }
 }
 
 /// What a server says of itself.
@@ -249,12 +261,12 @@ pub async fn claim(
 /// What is to be done with a server.
 #[derive(Debug)]
 pub enum Verdict {
-    /// It is the source.
-    Same,
+    /// It is the source; what it could not be asked, in the words of a warning.
+    Same(Option<String>),
     /// It is the source, and its binlog files began anew without losing track of its GTIDs.
     Renewed,
-    /// It is another server that has all of what was read.
-    Switched,
+    /// It is another server that has all of what was read; what it could not be asked.
+    Switched(Option<String>),
     /// It does not have all of what was read, which may change for so long: a replica that was promoted may still be
     /// applying.
     Behind(CodedError, Duration),
@@ -278,21 +290,23 @@ pub async fn judge(
                 format!("the source has not executed all transactions of the task's start, missing: {missing}"),
                 "correct `binlog-gtid` of `meta` in task.yaml (SELECT @@gtid_executed on the source tells what it has)",
             )),
-            None => Verdict::Same,
+            None => Verdict::Same(None),
         });
     };
     if origin.server != probe.server {
         let missing = missing.or_else(|| other_line(probe, read));
         let verdict = judged.another(origin, read, missing);
-        if let (Verdict::Switched, Some(evidence), Some(set)) = (&verdict, read.evidence, read.set)
-            && let Found::Other(what) = by_its_name(endpoint, &probe.info, evidence, set).await?
-        {
-            return Ok(Verdict::Stop(judged.stop(
+        let (Verdict::Switched(_), Some(evidence), Some(set)) = (&verdict, read.evidence, read.set) else {
+            return Ok(verdict);
+        };
+        return Ok(match by_its_name(endpoint, &probe.info, evidence, set).await? {
+            Found::Same => Verdict::Switched(None),
+            Found::Unknown(why) => Verdict::Switched(why),
+            Found::Other(what) => Verdict::Stop(judged.stop(
                 format!("another server answers at the source's address, and it has another history than the one that the task has read: {what}"),
                 "point the address to the former server or a replica of it; or compare with `diff` and copy again",
-            )));
-        }
-        return Ok(verdict);
+            )),
+        });
     }
     if let Some(missing) = missing {
         // A transaction may be sent before it is committed (semi-synchronous replication): look again for a while.
@@ -314,15 +328,15 @@ pub async fn judge(
         tracing::info!(why, "the source's binlog began anew, its GTIDs go on");
         return Ok(Verdict::Renewed);
     }
-    if let Some(evidence) = read.evidence
-        && let Found::Other(what) = found(endpoint, probe, evidence, read).await?
-    {
-        return Ok(Verdict::Stop(judged.stop(
+    let Some(evidence) = read.evidence else { return Ok(Verdict::Same(None)) };
+    Ok(match found(endpoint, probe, evidence, read).await? {
+        Found::Same => Verdict::Same(None),
+        Found::Unknown(why) => Verdict::Same(why),
+        Found::Other(what) => Verdict::Stop(judged.stop(
             format!("the source's binlog is not the one that the task has read: {what}, where it had one that the task has applied; it was reset, restored or shortened, or is a copy of the source with the same name"),
             "compare with `diff`; when the target is right, start again with --start-time or a new `meta` (stop-task, start-task --remove-meta), else copy again",
-        )));
-    }
-    Ok(Verdict::Same)
+        )),
+    })
 }
 
 /// Whether the same server still has a transaction that was read.
@@ -332,12 +346,12 @@ async fn found(
     evidence: &Evidence,
     read: &Read<'_>,
 ) -> Result<Found, BinlogError> {
-    if probe.files.contains(&evidence.place.file) {
+    if probe.files.contains(&evidence.place.file) && can_be_asked_for(&evidence.place) {
         return at_its_place(endpoint, &probe.info, evidence).await;
     }
     match read.set {
         Some(set) if read.by_gtid => by_its_name(endpoint, &probe.info, evidence, set).await,
-        _ => Ok(Found::Unknown),
+        _ => Ok(Found::Unknown(None)),
     }
 }
 
@@ -370,7 +384,7 @@ impl Judged<'_> {
             ));
         }
         match missing {
-            None => Verdict::Switched,
+            None => Verdict::Switched(None),
             Some(missing) => Verdict::Behind(
                 self.stop(
                 format!("another server answers at the source's address, and it does not have all transactions that the task has read; missing: {missing}"),

@@ -122,7 +122,8 @@ impl Reader {
             by_position_too: self.by_position_too,
         };
         match judge(&self.endpoint, &probe, known.as_ref(), &read).await? {
-            Verdict::Same => {
+            Verdict::Same(unproven) => {
+                self.link.look_said(unproven);
                 self.link
                     .origin
                     .lock()
@@ -132,7 +133,8 @@ impl Reader {
                 self.link.recent.lock().forget();
                 *self.link.origin.lock() = Some(Origin { server: probe.server.clone(), anchor: None });
             }
-            Verdict::Switched => {
+            Verdict::Switched(unproven) => {
+                self.link.look_said(unproven);
                 tracing::warn!(
                     server = %probe.server, source = %self.endpoint.host, port = self.endpoint.port,
                     "another server answers at the source's address; it has all that was read, the stream goes on by GTID"

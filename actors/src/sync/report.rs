@@ -42,7 +42,7 @@ impl Rate {
 }
 
 /// The report of a sync unit.
-pub fn report(shared: Arc<Shared>, rules: Arc<Rules>) -> Arc<dyn Report> {
+pub fn report(shared: Arc<Shared>, rules: Arc<Rules>, link: Arc<Link>) -> Arc<dyn Report> {
     let now = Instant::now();
     let rate = Rate { started: now, last: Mutex::new((now, 0, 0)) };
     Arc::new(move || {
@@ -78,7 +78,7 @@ pub fn report(shared: Arc<Shared>, rules: Arc<Rules>) -> Arc<dyn Report> {
             io_total_bytes: counters.bytes.load(Ordering::Relaxed),
             conflicts: rules.conflicts.report(),
             safe_mode: shared.safe_mode.lock().clone(),
-            warnings: shared.warnings.lock().iter().cloned().collect(),
+            warnings: shared.warnings.lock().iter().cloned().chain(link.unproven.lock().clone()).collect(),
             large_transaction: shared.large.lock().as_ref().map(|large| LargeTransactionStatus {
                 location: large.location.clone(),
                 rows: large.rows,

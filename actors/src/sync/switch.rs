@@ -71,6 +71,9 @@ impl Switch {
             "another server answers at the source's address: {} instead of {former}; it has all that was read, the task went on by GTID",
             origin.server
         );
+        if let Some(unproven) = &*link.unproven.lock() {
+            note.push_str(&format!("; {unproven}"));
+        }
         if !self.waiting.is_empty() {
             let places: Vec<String> =
                 self.waiting.iter().take(5).map(|one| one.position.to_string()).collect();

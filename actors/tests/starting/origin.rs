@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::support::{Kind, Server};
-use crate::{LOG, Rig};
+use crate::{LOG, Rig, Running};
 
 /// An address that can be made to lead to another server.
 pub struct VirtualAddress {
@@ -145,6 +145,41 @@ async fn f24_the_address_moves_to_another_mysql() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f24_the_address_moves_to_another_mariadb() {
     moves(Kind::Mariadb).await;
+}
+
+/// The new source has all that was read, but no longer the binlog that would show that it is the same: the task goes on,
+/// and says so, now and after a restart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f24_a_switch_that_cannot_be_compared_is_told() {
+    let mut rig = Rig::new(Kind::Mysql, &[], true).await;
+    let replica = Server::start(Kind::Mysql, &[]).await;
+    let address = VirtualAddress::new(&rig.source).await;
+    rig.source_port = address.port;
+    rig.source.execute(&LOG).await;
+    rig.log(&["1"]).await;
+    replicate(&rig.source, &replica).await;
+    stop_replica(&replica).await;
+    rig.meta = "    meta:\n      binlog-name: bin.000001\n      binlog-pos: 4\n".into();
+    let mut running = rig.start();
+    rig.lines("1", &mut running).await;
+    replica.execute(&["FLUSH BINARY LOGS"]).await;
+    let files = replica.query("SHOW BINARY LOGS").await;
+    let last = files.last().unwrap()[0].clone().unwrap();
+    replica.execute(&[&format!("PURGE BINARY LOGS TO '{last}'")]).await;
+    address.move_to(&replica, true);
+    replica.execute(&["INSERT INTO app.log VALUES ('2')"]).await;
+    assert_eq!(rig.lines("2", &mut running).await, ["1", "2"]);
+    let told = |running: &Running| {
+        let warnings = running.status().warnings.join("\n");
+        assert!(warnings.contains("cannot be looked up (ERROR 1236"), "{warnings}");
+    };
+    told(&running);
+    running.stop().await;
+    let mut running = rig.start();
+    replica.execute(&["INSERT INTO app.log VALUES ('3')"]).await;
+    assert_eq!(rig.lines("3", &mut running).await, ["1", "2", "3"]);
+    told(&running);
+    running.stop().await;
 }
 
 /// The same server with another history: reset (and ahead of the task again), or shortened. Never a silent stream.

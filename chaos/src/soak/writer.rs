@@ -64,6 +64,7 @@ impl Writer {
                 Err(mysql_async::Error::Server(error)) if self.unexpected < UNEXPECTED_MAX => {
                     tracing::warn!(writer = self.number, code = error.code, message = %error.message, "an unexpected refusal");
                     self.unexpected += 1;
+                    *self.shared.report().unexpected.entry(error.code).or_default() += 1;
                     let _ = connection.disconnect().await;
                     connection = self.connect().await?;
                     self.forget_prepared(&mut connection).await;
@@ -311,6 +312,7 @@ impl Writer {
                     tracing::warn!(kind, statement, error = %error.message, "a statement of the generator is no SQL");
                 }
                 self.shared.count(kind, Some(format!("{}: {}", error.code, error.message)));
+                *self.shared.report().refused.entry(error.code).or_default() += 1;
                 if is_fatal(error.code) {
                     return Err(mysql_async::Error::Server(error));
                 }

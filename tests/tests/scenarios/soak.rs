@@ -131,6 +131,10 @@ async fn run(name: &str, seed: u64, seconds: u64, flavors: &[Flavor]) -> Result<
         let counts: Vec<String> =
             kinds.iter().map(|(kind, count)| format!("{kind} {}", count["ok"])).collect();
         println!("  {}", counts.join(", "));
+        println!(
+            "  refused by error number: {}, outside of a statement: {}",
+            report["refused"], report["unexpected"]
+        );
         for kind in report["missing"].as_array().context("no list of missing kinds")? {
             missing.push(format!("{kind} on {}: {}", report["server"], kinds[kind.as_str().unwrap_or("")]));
         }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use dmnode_model::policy::Fault;
 use dmnode_model::{BinlogPosition, Endpoint, Flavor, GtidSet};
 use mysql_common::constants::CapabilityFlags;
 use thiserror::Error;
@@ -88,6 +89,15 @@ impl BinlogError {
             // Bytes may have been damaged on the way: worth another look, but not many.
             Self::Checksum { .. } => true,
             Self::Malformed { .. } => false,
+        }
+    }
+
+    /// How it failed, by which everything that retries or gives up goes.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Sql(error) => error.fault(),
+            _ if self.is_connection_lost() => Fault::ConnectionGone,
+            _ => Fault::Refused,
         }
     }
 
