@@ -37,6 +37,7 @@ mod operate_schema;
 pub(crate) mod origin;
 mod reader;
 mod refusal;
+mod repeats;
 mod report;
 mod rewind;
 pub(crate) mod row_filter;

@@ -28,7 +28,8 @@ pub struct Change {
     pub table: Arc<Table>,
     /// What happens.
     pub row: RowChange,
-    /// The session at the source had `foreign_key_checks=1`, so actions of foreign keys took place.
+    /// The session at the source had `foreign_key_checks=1`, so actions of foreign keys took place, in the engine: the
+    /// binlog does not have them.
     pub foreign_key_checks: bool,
 }
 

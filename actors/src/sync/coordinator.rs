@@ -49,6 +49,8 @@ pub struct Counters {
     pub skipped: AtomicU64,
     /// Rows events and statements left out by filters.
     pub filtered: AtomicU64,
+    /// Rows that the source has logged twice as deleted.
+    pub repeated: AtomicU64,
     /// Statements on objects that are not migrated, by kind.
     pub not_migrated: Mutex<BTreeMap<&'static str, u64>>,
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use dmnode_model::Location;
 use dmnode_model::config::SourceConfig;
-use dmnode_model::status::{LargeTransactionStatus, NotMigratedCount, SyncStatus};
+use dmnode_model::status::{ConflictCount, LargeTransactionStatus, NotMigratedCount, SyncStatus};
 use dmnode_mysql::{Connection, ServerInfo, SessionOptions, current_location};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::coordinator::Shared;
+use super::coordinator::{Counters, Shared};
 use super::origin::{Link, Probe, is_suspect};
 use super::single::Rules;
 use crate::unit::{Report, UnitReport};
@@ -76,7 +76,7 @@ pub fn report(shared: Arc<Shared>, rules: Arc<Rules>, link: Arc<Link>) -> Arc<dy
             binlog_type: "remote".to_owned(),
             seconds_behind_master: shared.lag.seconds(in_flight),
             io_total_bytes: counters.bytes.load(Ordering::Relaxed),
-            conflicts: rules.conflicts.report(),
+            conflicts: conflicts(&rules, counters),
             safe_mode: shared.safe_mode.lock().clone(),
             warnings: shared.warnings.lock().iter().cloned().chain(link.unproven.lock().clone()).collect(),
             large_transaction: shared.large.lock().as_ref().map(|large| LargeTransactionStatus {
@@ -95,6 +95,16 @@ pub fn report(shared: Arc<Shared>, rules: Arc<Rules>, link: Arc<Link>) -> Arc<dy
         };
         UnitReport { sync: Some(status), settled: shared.settled.lock().clone(), ..UnitReport::default() }
     })
+}
+
+/// What was met, and what is known of this generation alone.
+fn conflicts(rules: &Rules, counters: &Counters) -> Vec<ConflictCount> {
+    let mut conflicts = rules.conflicts.report();
+    let repeated = counters.repeated.load(Ordering::Relaxed);
+    if repeated > 0 {
+        conflicts.push(ConflictCount { kind: "repeated-delete".to_owned(), count: repeated });
+    }
+    conflicts
 }
 
 /// Asks the source now and then where it is and what time it has.

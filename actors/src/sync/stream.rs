@@ -22,6 +22,7 @@ use super::decisions::Decisions;
 use super::online::Online;
 use super::origin::Link;
 use super::reader::Reader;
+use super::repeats::Repeats;
 use super::row_filter::RowFilters;
 use super::safe_mode::SafeMode;
 use super::scheduler::{Place, Scheduler};
@@ -89,6 +90,8 @@ pub(super) struct Open {
     pub held: Held,
     /// It lies in a window of safe mode.
     pub safe: bool,
+    /// What the statement being read has deleted by actions of foreign keys.
+    pub repeats: Repeats,
 }
 
 /// Everything the stream needs.
@@ -296,6 +299,14 @@ impl Stream {
         if self.open.known {
             return Ok(());
         }
+        self.take_rows(event, rows).await?;
+        if rows.statement_end {
+            self.open.repeats.clear();
+        }
+        Ok(())
+    }
+
+    async fn take_rows(&mut self, event: &BinlogEvent, rows: &RowsEvent) -> Result<(), Halt> {
         let at = place(event);
         if self.leaves_out(rows).map_err(|error| error.at(&at))? {
             return Ok(());
@@ -307,6 +318,7 @@ impl Stream {
                 return Ok(());
             }
         }
+        self.tables.actions_are_logged(rows.sql_foreign_keys);
         let known = self.tables.known(&self.scope, self.filter.as_ref(), &rows.table, &at).await?;
         let Some(known) = known else { return Ok(()) };
         let row_filter = self.row_filters.of(&known.table).map_err(|error| error.at(&at))?;
@@ -319,7 +331,9 @@ impl Stream {
             }
         });
         let open = &mut self.open;
-        let foreign_key_checks = !rows.no_foreign_key_checks;
+        // What actions change is in the binlog then, and must not take place in the target as well.
+        let foreign_key_checks = !rows.no_foreign_key_checks && !rows.sql_foreign_keys;
+        let mut repeated = 0u64;
         // What the actions change in the children may have been copied before or after the parent.
         let torn = foreign_key_checks
             && known.table.fires_actions
@@ -334,6 +348,10 @@ impl Stream {
                     (Some(before), Some(after)) => Some(RowChange::Update(before, after)),
                     (None, None) => None,
                 };
+                if row.as_ref().is_some_and(|row| open.repeats.contains(rows, &known.table, row)) {
+                    repeated += 1;
+                    return Ok(());
+                }
                 if torn && row.as_ref().is_some_and(|row| fires_action(&known.table, row)) {
                     return Err(RowError::Coded(torn_action(&known.table)));
                 }
@@ -382,6 +400,11 @@ impl Stream {
                     .at(&at)
                     .cause(cause)
             })?;
+        if repeated > 0 {
+            self.shared.counters.repeated.fetch_add(repeated, Ordering::Relaxed);
+            tracing::info!(table = %known.table.source, location = %at, rows = repeated,
+                "the source has logged rows twice as deleted, by a foreign key whose rows form a circle; left out once");
+        }
         Ok(())
     }
 
@@ -396,6 +419,7 @@ impl Stream {
             .into());
         };
         self.open.held.rollback_to(name);
+        self.open.repeats.clear();
         let (_, changes, bytes) = self.open.savepoints[index];
         self.open.changes.truncate(changes);
         self.open.bytes = bytes;

@@ -155,6 +155,15 @@ impl Tables {
         self.decoders.clear();
     }
 
+    /// Every rows event tells how its server deals with the actions of foreign keys. The server says so too, but what it
+    /// says now need not be what it did when it wrote the event.
+    pub fn actions_are_logged(&mut self, logged: bool) {
+        if self.source_logs_actions && !logged {
+            self.source_logs_actions = false;
+            self.forget();
+        }
+    }
+
     /// The table of a rows event; `None` when it is out of scope.
     pub async fn known(
         &mut self,

@@ -4,6 +4,7 @@
 
 mod conflicts;
 mod duplicates;
+mod foreign_keys;
 mod modes;
 mod safe_mode;
 mod size;

@@ -35,7 +35,7 @@ pub struct Server {
     pub port: u16,
     dir: PathBuf,
     process: Child,
-    arguments: Vec<String>,
+    pub arguments: Vec<String>,
 }
 
 /// The tree made by `scripts/fetch-mysql`. A test that needs MySQL and has none has failed.

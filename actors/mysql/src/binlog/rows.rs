@@ -32,6 +32,9 @@ pub struct RowsEvent {
     pub statement_end: bool,
     /// The session had `foreign_key_checks=0`.
     pub no_foreign_key_checks: bool,
+    /// The server carries out the actions of foreign keys above the engine and logs what they change (MySQL from 9.6 on,
+    /// unless `innodb_native_foreign_keys=ON`).
+    pub sql_foreign_keys: bool,
     /// The session had `unique_checks=0`.
     pub relaxed_unique_checks: bool,
     /// The images after the change have differences instead of some JSON documents.
@@ -47,6 +50,8 @@ pub struct RowsEvent {
 const STATEMENT_END: u16 = 1;
 const NO_FOREIGN_KEY_CHECKS: u16 = 2;
 const RELAXED_UNIQUE_CHECKS: u16 = 4;
+/// MySQL: `USE_SQL_FOREIGN_KEY_F`, as mysqlbinlog calls it.
+const SQL_FOREIGN_KEYS: u16 = 16;
 
 impl RowsEvent {
     /// Bytes of the images, as a measure of how much work the event is.
@@ -95,6 +100,7 @@ impl RowsEvent {
             kind,
             statement_end: flags & STATEMENT_END != 0,
             no_foreign_key_checks: flags & NO_FOREIGN_KEY_CHECKS != 0,
+            sql_foreign_keys: flags & SQL_FOREIGN_KEYS != 0,
             relaxed_unique_checks: flags & RELAXED_UNIQUE_CHECKS != 0,
             partial: false,
             present,
