@@ -15,9 +15,10 @@ use crate::progress::table_name;
 use crate::target::target_error;
 
 /// Suffixes of the tables of dmnode and of DM.
-const SUFFIXES: [&str; 18] = [
+const SUFFIXES: [&str; 19] = [
     "dmnode_progress",
     "dmnode_chunk",
+    "dmnode_file",
     "dmnode_ddl",
     "dmnode_conflict",
     "dmnode_meta",

@@ -5,6 +5,7 @@
 //! | full | copy; then the stream up to the latest chunk's position when chunks differ |
 //! | incremental | stream |
 //! | all | copy, then stream |
+//! | dump | dump into files |
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use dmnode_model::codes;
 use dmnode_model::config::{SourceConfig, SubtaskConfig, TaskMode};
 use dmnode_model::error::CodedError;
 
+use crate::load::dump::{self, Dumped};
 use crate::load::{self, LoadSpec, Loaded};
 use crate::sync::{self, SyncSpec};
 use crate::target::ApplyError;
@@ -22,11 +24,18 @@ pub async fn run(ctx: UnitContext, source: Arc<SourceConfig>, subtask: Arc<Subta
     let copies = match subtask.mode {
         TaskMode::Full | TaskMode::All => true,
         TaskMode::Incremental => false,
-        TaskMode::Dump | TaskMode::Load | TaskMode::LoadAndSync => {
+        TaskMode::Dump => {
+            // The target has no part in it.
+            return Ok(match Box::pin(dump::run(ctx, LoadSpec { source, subtask })).await? {
+                Dumped::Complete => UnitDone::Finished,
+                Dumped::Cancelled => UnitDone::Cancelled,
+            });
+        }
+        TaskMode::Load | TaskMode::LoadAndSync => {
             return Err(CodedError::new(
                 codes::COPY_MODE_UNSUPPORTED,
                 format!(
-                    "task-mode `{}` works with dump files, which dmnode does not write",
+                    "task-mode `{}` reads dump files, which this version of dmnode does not",
                     subtask.mode.as_str()
                 ),
             )

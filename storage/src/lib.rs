@@ -15,7 +15,7 @@ mod record;
 mod snapshots;
 
 pub use data_dir::{DataDir, Store};
-pub use durable::write_file;
+pub use durable::{create_dir, read_file, sync_dir, write_file};
 pub use error::StorageError;
 pub use frame::{FRAME_HEADER, FRAME_VERSION, FrameError, frame, unframe};
 pub use log_store::{Done, LogEnds, LogStore};

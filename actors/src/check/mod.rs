@@ -21,7 +21,7 @@ mod target;
 use std::future::Future;
 use std::time::Duration;
 
-use dmnode_model::config::{SourceConfig, SubtaskConfig};
+use dmnode_model::config::{SourceConfig, SubtaskConfig, TaskMode};
 use dmnode_model::{CodedError, codes};
 use dmnode_mysql::{Connection, ServerInfo};
 use futures_util::future::{join_all, try_join_all};
@@ -90,6 +90,9 @@ pub async fn check_task(subtasks: &[(SourceConfig, SubtaskConfig)], options: &Ch
     if first.ignore_checking_items.iter().any(|item| item == "all") {
         return CheckReport::nothing_checked();
     }
+    if first.mode == TaskMode::Dump {
+        return check_dump(subtasks, options).await;
+    }
     let (sources, target) = match tokio::try_join!(
         try_join_all(subtasks.iter().map(|(source, subtask)| open_source(source, subtask))),
         target::open(first),
@@ -101,6 +104,27 @@ pub async fn check_task(subtasks: &[(SourceConfig, SubtaskConfig)], options: &Ch
         return CheckReport::not_started(err.annotate("fail to initialize checker"));
     }
     run_items(sources, target, options).await
+}
+
+/// A dump has nothing to do with the target.
+async fn check_dump(subtasks: &[(SourceConfig, SubtaskConfig)], options: &CheckOptions) -> CheckReport {
+    let opened = try_join_all(subtasks.iter().map(|(source, subtask)| open_source(source, subtask))).await;
+    let mut sources = match opened {
+        Ok(opened) => opened,
+        Err(err) => return CheckReport::not_started(err.annotate("fail to initialize checker")),
+    };
+    let mut items = Vec::new();
+    for source in &mut sources {
+        items.extend(dump_items(source).await);
+    }
+    if !sources.first().is_some_and(|source| source.ignores("table_schema")) {
+        items.extend(item(tables::scope(&sources)).await);
+    }
+    let notes = inventory::notes(&sources);
+    for source in sources {
+        source.connection.close().await;
+    }
+    CheckReport::of(items, Vec::new(), notes, options)
 }
 
 /// The target tables that the source's tables go to, as far as they are in scope.
@@ -187,18 +211,8 @@ async fn run_items(mut sources: Vec<Source<'_>>, mut target: Target, options: &C
 
 async fn source_items(source: &mut Source<'_>, start: position::Start, options: &CheckOptions) -> Vec<Item> {
     let mode = source.subtask.mode;
-    let mut items = Vec::new();
     let wants = |source: &Source<'_>, key: &str| !source.ignores(key);
-    if mode.has_full_copy() && wants(source, "conn_number") {
-        items.extend(item(connections::dumper(source)).await);
-    }
-    if wants(source, "version") {
-        items.extend(item(source::version(source)).await);
-    }
-    items.extend(item(source::flavor(source)).await);
-    if mode.has_full_copy() && wants(source, "dump_privilege") {
-        items.extend(item(privileges::dump(source)).await);
-    }
+    let mut items = dump_items(source).await;
     if mode.has_sync() {
         if wants(source, "server_id") {
             items.extend(item(source::server_id(source)).await);
@@ -227,6 +241,23 @@ async fn source_items(source: &mut Source<'_>, start: position::Start, options: 
                 items.extend(item(position::check(source, start, options)).await);
             }
         }
+    }
+    items
+}
+
+/// What reading the tables needs of the source, and its version.
+async fn dump_items(source: &mut Source<'_>) -> Vec<Item> {
+    let reads_tables = source.subtask.mode.reads_tables();
+    let mut items = Vec::new();
+    if reads_tables && !source.ignores("conn_number") {
+        items.extend(item(connections::dumper(source)).await);
+    }
+    if !source.ignores("version") {
+        items.extend(item(source::version(source)).await);
+    }
+    items.extend(item(source::flavor(source)).await);
+    if reads_tables && !source.ignores("dump_privilege") {
+        items.extend(item(privileges::dump(source)).await);
     }
     items
 }

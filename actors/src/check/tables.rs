@@ -17,7 +17,7 @@ pub(super) async fn scope(sources: &[Source<'_>]) -> Option<Item> {
         if source.inventory.tables.is_empty() {
             let grants = "correct the patterns, or grant the account SELECT: a server shows an account only the tables on \
                           which it has a privilege";
-            item = if source.subtask.mode.has_full_copy() && source.inventory.schemas.is_empty() {
+            item = if source.subtask.mode.reads_tables() && source.inventory.schemas.is_empty() {
                 item.fail(
                     CodedError::new(
                         codes::CHECK_PRIVILEGE,

@@ -162,7 +162,7 @@ fn map_column(from: &ColumnInfo, to: &ColumnInfo) -> Result<CopyColumn, String> 
 }
 
 /// The character set of the bytes the source sends, for columns that hold text.
-fn charset_of(column: &ColumnInfo) -> Option<String> {
+pub(super) fn charset_of(column: &ColumnInfo) -> Option<String> {
     let text = column.data_type.is_text()
         || matches!(column.data_type, ColumnType::Enum(_) | ColumnType::Set(_) | ColumnType::Json);
     if !text {

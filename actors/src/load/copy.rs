@@ -46,7 +46,8 @@ const TRUNCATED: u64 = 1265;
 const NO_DEFAULT: u64 = 1364;
 /// As many warnings as a server lists.
 const WARNINGS_MOST: u64 = 65_535;
-const SAVEPOINT: &str = "dmnode_chunk";
+/// The readers' place to return to.
+pub(super) const SAVEPOINT: &str = "dmnode_chunk";
 
 /// A chunk to be copied.
 #[derive(Clone)]
@@ -74,7 +75,7 @@ pub(super) struct JobTable {
 
 impl Job {
     /// The rows of the chunk; with `types`, three values more for each JSON column.
-    fn select(&self, types: bool) -> String {
+    pub fn select(&self, types: bool) -> String {
         let mut columns: Vec<String> =
             self.table.columns.iter().map(|column| column.select.clone()).collect();
         if types {
@@ -84,7 +85,7 @@ impl Job {
     }
 
     /// Whether there is JSON in the chunk with types that its text does not tell; `None` without JSON columns.
-    fn select_typed(&self) -> Option<String> {
+    pub fn select_typed(&self) -> Option<String> {
         let typed: Vec<String> = self.json_columns().map(json_is_typed_sql).collect();
         let further = typed.join(" OR ");
         (!typed.is_empty()).then(|| format!("{} LIMIT 1", self.select_of("1", &further)))
@@ -536,25 +537,26 @@ impl Pump<'_, '_> {
 }
 
 /// What the target may warn of.
-struct Expected {
-    members: Vec<String>,
-    computed: Computed,
+pub(super) struct Expected {
+    /// How its words about error values begin.
+    pub members: Vec<String>,
+    pub computed: Computed,
 }
 
 /// What the target says it has taken.
 #[derive(Clone, Debug, Default)]
-struct Written {
-    rows: u64,
+pub(super) struct Written {
+    pub rows: u64,
     /// Warnings about error values.
-    error_members: u64,
+    pub error_members: u64,
     /// The first few that matter.
-    warnings: Vec<Warning>,
+    pub warnings: Vec<Warning>,
 }
 
 #[derive(Clone, Debug)]
-struct Warning {
-    code: u64,
-    text: String,
+pub(super) struct Warning {
+    pub code: u64,
+    pub text: String,
 }
 
 /// How many warnings an error names.
@@ -562,7 +564,7 @@ const WARNINGS_SHOWN: usize = 5;
 
 impl Written {
     /// Adds what one statement did. A warning that nobody can look at counts as one that matters.
-    async fn add(
+    pub async fn add(
         &mut self,
         transaction: &mut TargetTransaction<'_>,
         summary: &ExecSummary,
@@ -604,12 +606,19 @@ impl Written {
 
 /// How a server's words about the error value of each column begin.
 fn member_warnings(columns: &[CopyColumn]) -> Vec<String> {
-    let members = columns.iter().filter(|column| column.member);
-    let vectors = columns.iter().filter(|column| column.vector);
-    members
-        .map(|column| format!("Data truncated for column '{}' at row ", column.name))
-        .chain(vectors.map(|column| format!("Field '{}' doesn't have a default value", column.name)))
-        .collect()
+    let members = columns.iter().filter(|column| column.member).map(|column| truncated(&column.name));
+    let vectors = columns.iter().filter(|column| column.vector).map(|column| undefaulted(&column.name));
+    members.chain(vectors).collect()
+}
+
+/// How a server says that it has taken the error value of an ENUM.
+pub(super) fn truncated(column: &str) -> String {
+    format!("Data truncated for column '{column}' at row ")
+}
+
+/// How a server says that it has made an empty vector.
+pub(super) fn undefaulted(column: &str) -> String {
+    format!("Field '{column}' doesn't have a default value")
 }
 
 async fn load(
@@ -649,7 +658,7 @@ async fn insert(
 }
 
 /// A failed read of a chunk. A table that has changed under the snapshot is planned again by the next generation.
-fn read_error(error: &SqlError, table: &TableName) -> CodedError {
+pub(super) fn read_error(error: &SqlError, table: &TableName) -> CodedError {
     match error.code() {
         // Table definition has changed; no such table; no such column.
         Some(1412 | 1146 | 1054) => changed(table).cause(error),
@@ -657,7 +666,7 @@ fn read_error(error: &SqlError, table: &TableName) -> CodedError {
     }
 }
 
-fn changed(table: &TableName) -> CodedError {
+pub(super) fn changed(table: &TableName) -> CodedError {
     CodedError::new(
         codes::COPY_SNAPSHOT_UNSTABLE,
         "the table was altered, renamed or dropped while it was copied",
@@ -694,7 +703,7 @@ fn write_error(error: ApplyError, table: &JobTable) -> ApplyError {
 }
 
 /// The server's sentence without the quoted values in it; names of columns and keys stay.
-fn without_values(text: &str) -> String {
+pub(super) fn without_values(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some(start) = rest.find('\'') {

@@ -51,7 +51,8 @@ impl Scope {
         self.router.extended(table, &self.source)
     }
 
-    fn takes(&self, table: &TableName) -> Result<bool, CodedError> {
+    /// Whether the task has to do with the table.
+    pub fn takes(&self, table: &TableName) -> Result<bool, CodedError> {
         Ok(table.schema != self.meta_schema
             && self.allow.table_in_scope(table)?
             && !self.online.is_helper(&table.table))

@@ -8,6 +8,7 @@
 mod chunks;
 mod columns;
 mod copy;
+pub mod dump;
 pub mod filter;
 #[cfg(test)]
 mod fuzz;

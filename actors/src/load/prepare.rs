@@ -8,7 +8,9 @@ use dmnode_model::gtid::Flavor;
 use dmnode_model::ids::{TableName, quote_ident};
 use dmnode_model::policy::Fault;
 use dmnode_mysql::{Connection, ServerInfo, TableInfo};
-use dmnode_schema::{SqlMode, Statement, rewrite_routed, translate_collation, translate_with_default};
+use dmnode_schema::{
+    Router, SqlMode, Statement, rewrite_routed, translate_collation, translate_with_default,
+};
 
 use super::chunks::{ChunkTable, PlannedTable};
 use super::columns::{CopyColumn, map_columns};
@@ -250,29 +252,13 @@ impl Workshop {
         table: &SourceTable,
     ) -> Result<bool, ApplyError> {
         let Some(create) = show_create(&mut desk.text, &table.name).await? else { return Ok(false) };
-        // The session's sql_mode is empty, so the text is in the plain dialect.
-        let mode = SqlMode::default();
-        let statement = Statement::classify(&create, &table.name.schema, mode);
-        let routed = rewrite_routed(&create, &statement, self.scope.router())?;
-        let (to, version) = (self.target.flavor, self.target_version());
-        let translated = translate_with_default(&routed, mode, self.from, to, version, self.utf8mb4)
-            .map_err(|err| err.object(&table.name))?;
-        for note in &translated.notes {
-            tracing::info!(table = %table.name, note, "definition translated");
-        }
-        for sql in &translated.prelude {
-            fenced_ddl(applier, sql).await?;
-        }
-        let sql = match translated.sql.strip_prefix("CREATE TABLE ") {
-            Some(rest) => format!("CREATE TABLE IF NOT EXISTS {rest}"),
-            None => translated.sql,
+        let dialects = Dialects {
+            from: self.from,
+            to: self.target.flavor,
+            version: self.target_version(),
+            utf8mb4: self.utf8mb4,
         };
-        if table.target.schema != table.name.schema {
-            // The database a route leads to may have no counterpart in the source.
-            let schema = quote_ident(&table.target.schema);
-            fenced_ddl(applier, &format!("CREATE DATABASE IF NOT EXISTS {schema}")).await?;
-        }
-        fenced_ddl(applier, &sql).await?;
+        create_table(applier, &create, (&table.name, &table.target), self.scope.router(), &dialects).await?;
         Ok(true)
     }
 
@@ -312,12 +298,54 @@ impl Workshop {
     }
 }
 
+/// Whose words a definition is in, and who is to understand them.
+pub(super) struct Dialects {
+    pub from: Flavor,
+    pub to: Flavor,
+    /// The target's.
+    pub version: (u32, u32, u32),
+    /// The source's default collation of utf8mb4, where it is not the one of its flavour today.
+    pub utf8mb4: Option<&'static str>,
+}
+
+/// Makes a target table out of the source's `CREATE TABLE`, written in a session without `sql_mode`.
+pub(super) async fn create_table(
+    applier: &mut ApplierConnection,
+    create: &str,
+    (name, target): (&TableName, &TableName),
+    router: &Router,
+    dialects: &Dialects,
+) -> Result<(), ApplyError> {
+    let mode = SqlMode::default();
+    let statement = Statement::classify(create, &name.schema, mode);
+    let routed = rewrite_routed(create, &statement, router)?;
+    let Dialects { from, to, version, utf8mb4 } = *dialects;
+    let translated =
+        translate_with_default(&routed, mode, from, to, version, utf8mb4).map_err(|err| err.object(name))?;
+    for note in &translated.notes {
+        tracing::info!(table = %name, note, "definition translated");
+    }
+    for sql in &translated.prelude {
+        fenced_ddl(applier, sql).await?;
+    }
+    let sql = match translated.sql.strip_prefix("CREATE TABLE ") {
+        Some(rest) if !rest.starts_with("IF ") => format!("CREATE TABLE IF NOT EXISTS {rest}"),
+        _ => translated.sql,
+    };
+    if target.schema != name.schema {
+        // The database a route leads to may have no counterpart in the source.
+        let schema = quote_ident(&target.schema);
+        fenced_ddl(applier, &format!("CREATE DATABASE IF NOT EXISTS {schema}")).await?;
+    }
+    fenced_ddl(applier, &sql).await
+}
+
 async fn source_info(desk: &mut Desk, table: &TableName) -> Result<Option<TableInfo>, CodedError> {
     TableInfo::load(&mut desk.text, table).await.map_err(|err| source_error(&err).object(table))
 }
 
 /// Smallest and largest key.
-async fn bounds(
+pub(super) async fn bounds(
     conn: &mut Connection,
     table: &TableName,
     column: &str,

@@ -224,7 +224,8 @@ pub(super) fn push_values(
     Some(size)
 }
 
-fn push_literal(value: &[u8], literal: &Literal, out: &mut Vec<u8>) {
+/// Appends a value as a literal.
+pub(super) fn push_literal(value: &[u8], literal: &Literal, out: &mut Vec<u8>) {
     match literal {
         // Only what the server can have sent for such a column stands in the text as it is.
         Literal::Ascii
@@ -254,10 +255,11 @@ fn push_literal(value: &[u8], literal: &Literal, out: &mut Vec<u8>) {
 }
 
 /// Character sets in which a printable ASCII byte need not be that ASCII character.
-const WIDE_OR_SHIFTED: [&str; 10] =
+pub(super) const WIDE_OR_SHIFTED: [&str; 10] =
     ["ucs2", "utf16", "utf16le", "utf32", "sjis", "cp932", "swe7", "big5", "gbk", "gb18030"];
 
-fn quoted(value: &[u8], out: &mut Vec<u8>) {
+/// Appends a value between quotes; none is in it.
+pub(super) fn quoted(value: &[u8], out: &mut Vec<u8>) {
     out.push(b'\'');
     out.extend_from_slice(value);
     out.push(b'\'');

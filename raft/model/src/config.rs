@@ -3,6 +3,7 @@
 //! Files are read strictly: unknown and repeated keys are refused with line, column and the key that was
 //! probably meant. Every field of DM is known; what has no effect here gives a warning that says why.
 
+mod dump_args;
 mod endpoint;
 mod fields;
 mod node;
@@ -29,7 +30,8 @@ pub use self::start_time::{SafeModeWindow, StartInstant, StartTime};
 pub use self::subtask::SubtaskConfig;
 pub use self::task::{InstanceConfig, ShardMode, StartMeta, TaskConfig, TaskMode};
 pub use self::units::{
-    DumpConfig, ImportMode, LoadConfig, MissingRow, SyncConfig, ValidatorConfig, ValidatorMode,
+    DumpCompression, DumpConfig, DumpFileType, ImportMode, LoadConfig, MissingRow, SyncConfig,
+    ValidatorConfig, ValidatorMode,
 };
 
 /// Largest configuration file.

@@ -56,6 +56,16 @@ impl TaskMode {
         matches!(self, TaskMode::Full | TaskMode::All)
     }
 
+    /// Whether it reads the source's tables.
+    pub fn reads_tables(self) -> bool {
+        self.has_full_copy() || self == TaskMode::Dump
+    }
+
+    /// Whether it works with a directory of files.
+    pub fn has_files(self) -> bool {
+        matches!(self, TaskMode::Dump | TaskMode::Load | TaskMode::LoadAndSync)
+    }
+
     /// Whether it replicates continuously.
     pub fn has_sync(self) -> bool {
         matches!(self, TaskMode::Incremental | TaskMode::All | TaskMode::LoadAndSync)
@@ -192,6 +202,11 @@ impl TaskConfig {
                 )
                 .remedy("check `mysql-instances` in task.yaml")
             })?;
+        let mut load = instance.load.clone();
+        if self.mode.has_files() && self.instances.len() > 1 {
+            // One node may have several sources.
+            load.dir = format!("{}.{source}", load.dir.trim_end_matches('/'));
+        }
         Ok(SubtaskConfig {
             task: self.name.clone(),
             mode: self.mode,
@@ -206,7 +221,7 @@ impl TaskConfig {
             filters: instance.filters.clone(),
             expression_filters: instance.expression_filters.clone(),
             dump: instance.dump.clone(),
-            load: instance.load.clone(),
+            load,
             sync: instance.sync.clone(),
             validator: instance.validator.clone(),
             timezone: self.timezone.clone(),

@@ -118,6 +118,15 @@ impl<T: Clone> Named<T> {
     }
 }
 
+/// What the task's mode has to do with files.
+#[derive(Clone, Copy)]
+struct Files {
+    /// It writes a dump.
+    written: bool,
+    /// It writes or reads one.
+    used: bool,
+}
+
 /// Reads and checks the file.
 pub(super) fn read(
     text: &str,
@@ -129,6 +138,12 @@ pub(super) fn read(
     // Decoding first, rules second, as DM does: a misspelt key is reported as such.
     let name = fields.text("name")?;
     let mode = fields.text("task-mode")?;
+    let files = Files {
+        written: mode == TaskMode::Dump.as_str(),
+        used: [TaskMode::Dump, TaskMode::Load, TaskMode::LoadAndSync]
+            .iter()
+            .any(|with| with.as_str() == mode),
+    };
     let is_sharding = fields.opt_bool("is-sharding")?;
     let shard_mode_empty = fields.has("shard-mode") && fields.node("shard-mode").is_none();
     let shard_mode = fields.text("shard-mode")?;
@@ -184,11 +199,13 @@ pub(super) fn read(
     }
     let mut dumps = BTreeMap::new();
     for (name, _, inner) in fields.named("mydumpers")? {
-        dumps.insert(name.to_owned(), DumpConfig::read(inner, &format!("mydumpers.{name}"), warnings)?);
+        let path = format!("mydumpers.{name}");
+        dumps.insert(name.to_owned(), DumpConfig::read(inner, &path, files.written, warnings)?);
     }
     let mut loads = BTreeMap::new();
     for (name, _, inner) in fields.named("loaders")? {
-        loads.insert(name.to_owned(), LoadConfig::read(inner, &format!("loaders.{name}"), warnings)?);
+        let path = format!("loaders.{name}");
+        loads.insert(name.to_owned(), LoadConfig::read(inner, &path, files.used, warnings)?);
     }
     let mut syncs = BTreeMap::new();
     for (name, _, inner) in fields.named("syncers")? {
@@ -203,7 +220,7 @@ pub(super) fn read(
     let mut instances = Vec::new();
     for (index, item) in fields.list("mysql-instances")?.iter().enumerate() {
         let path = format!("mysql-instances[{index}]");
-        instances.push(read_instance(Fields::new(item, path.clone())?, &path, warnings)?);
+        instances.push(read_instance(Fields::new(item, path.clone())?, &path, files, warnings)?);
     }
     fields.finish()?;
 
@@ -301,7 +318,7 @@ pub(super) fn read(
     if async_checkpoint_flush {
         warnings.never("experimental.async-checkpoint-flush", "progress is part of every target transaction");
     }
-    if matches!(mode, TaskMode::Dump | TaskMode::Load | TaskMode::LoadAndSync) {
+    if matches!(mode, TaskMode::Load | TaskMode::LoadAndSync) {
         warnings.later(&format!("task-mode: {mode}"), "such a task cannot be started");
     }
     if lists.is_empty() && !old_lists.is_empty() {
@@ -356,6 +373,7 @@ fn read_experimental(fields: &mut Fields<'_>) -> Result<bool, CodedError> {
 fn read_instance(
     mut fields: Fields<'_>,
     path: &str,
+    files: Files,
     warnings: &mut Warnings,
 ) -> Result<RawInstance, CodedError> {
     let meta = match fields.map("meta")? {
@@ -385,11 +403,11 @@ fn read_instance(
     let (dump_threads, load_threads, sync_threads) =
         (override_of("mydumper-thread")?, override_of("loader-thread")?, override_of("syncer-thread")?);
     let dump = match fields.map("mydumper")? {
-        Some(inner) => Some(DumpConfig::read(inner, &format!("{path}.mydumper"), warnings)?),
+        Some(inner) => Some(DumpConfig::read(inner, &format!("{path}.mydumper"), files.written, warnings)?),
         None => None,
     };
     let load = match fields.map("loader")? {
-        Some(inner) => Some(LoadConfig::read(inner, &format!("{path}.loader"), warnings)?),
+        Some(inner) => Some(LoadConfig::read(inner, &format!("{path}.loader"), files.used, warnings)?),
         None => None,
     };
     let sync = match fields.map("syncer")? {

@@ -31,6 +31,10 @@ pub struct DumpConfig {
     pub skip_tz_utc: bool,
     /// Further arguments of DM's dump program.
     pub extra_args: String,
+    /// Data files of `task-mode: dump`.
+    pub file_type: DumpFileType,
+    /// Their compression.
+    pub compression: DumpCompression,
 }
 
 impl Default for DumpConfig {
@@ -44,8 +48,36 @@ impl Default for DumpConfig {
             where_condition: String::new(),
             skip_tz_utc: true,
             extra_args: String::new(),
+            file_type: DumpFileType::Sql,
+            compression: DumpCompression::None,
         }
     }
+}
+
+/// What the rows of a dump are written as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DumpFileType {
+    /// INSERT statements.
+    #[default]
+    Sql,
+    /// Comma-separated values.
+    Csv,
+}
+
+/// How the files of a dump are compressed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DumpCompression {
+    /// Not at all.
+    #[default]
+    None,
+    /// `.gz`.
+    Gzip,
+    /// `.zst`.
+    Zstd,
+    /// `.snappy`, in frames.
+    Snappy,
 }
 
 /// How rows get into the target.
@@ -223,7 +255,7 @@ impl Default for ValidatorConfig {
 }
 
 /// A number of connections: what cannot work gives the default and a warning.
-fn connections(
+pub(super) fn connections(
     given: Option<i64>,
     default: usize,
     setting: &str,
@@ -255,9 +287,11 @@ fn one_of(text: &str, words: &[&str], code: u32, what: &str) -> Result<String, C
 }
 
 impl DumpConfig {
+    /// Reads an entry; `files` when the task writes files.
     pub(super) fn read(
         mut fields: Fields<'_>,
         path: &str,
+        files: bool,
         warnings: &mut Warnings,
     ) -> Result<Self, CodedError> {
         let default = DumpConfig::default();
@@ -286,84 +320,26 @@ impl DumpConfig {
             where_condition: fields.text("where")?,
             skip_tz_utc: fields.bool("skip-tz-utc", true)?,
             extra_args: fields.text("extra-args")?,
+            ..default
         };
         fields.finish()?;
-        if config.statement_size != 0 {
+        if config.statement_size != 0 && !files {
             warnings.never(&setting("statement-size"), "statements are cut by what the target takes");
         }
-        config.apply_extra_args(path, warnings)?;
-        if !config.where_condition.is_empty() {
+        config.apply_extra_args(path, files, warnings)?;
+        if !config.where_condition.is_empty() && !files {
             warnings.later(&setting("where"), "every row is copied");
         }
         Ok(config)
     }
-
-    /// Takes over from `extra-args` what has a setting of its own.
-    fn apply_extra_args(&mut self, path: &str, warnings: &mut Warnings) -> Result<(), CodedError> {
-        let args = self.extra_args.clone();
-        let setting = format!("{path}.extra-args");
-        let mut words = args.split_whitespace().map(unquote);
-        while let Some(word) = words.next() {
-            let (flag, mut value) = match word.split_once('=') {
-                Some((flag, value)) if flag.starts_with("--") => (flag, Some(value)),
-                _ => (word, None),
-            };
-            let takes_value = !matches!(flag, "-W" | "--no-views" | "--no-locks" | "--escape-backslash");
-            if takes_value && value.is_none() {
-                value = words.next();
-            }
-            let text = unquote(value.unwrap_or_default());
-            let bad = || {
-                CodedError::new(
-                    codes::CONFIG_VALUE_INVALID,
-                    format!("`{setting}`: `{flag} {text}` is not valid"),
-                )
-            };
-            match flag {
-                "-t" | "--threads" => {
-                    let threads = text.parse().map_err(|_| bad())?;
-                    self.threads = connections(Some(threads), self.threads, &setting, warnings)?;
-                }
-                "-r" | "--rows" => self.rows = text.parse().map_err(|_| bad())?,
-                "-F" | "--filesize" => {
-                    self.chunk_filesize = parse_size(text, 1 << 20).ok_or_else(bad)?;
-                }
-                "--where" => text.clone_into(&mut self.where_condition),
-                "-s" | "--statement-size" => {
-                    warnings.never(&setting, "statements are cut by what the target takes");
-                }
-                "--consistency" | "--no-locks" | "--transactional-consistency" | "--snapshot" => warnings
-                    .never(
-                        &format!("{setting}: {flag}"),
-                        "every chunk is read in a consistent snapshot with a known position",
-                    ),
-                "-W" | "--no-views" | "--escape-backslash" => {
-                    warnings.never(&format!("{setting}: {flag}"), "there are no dump files");
-                }
-                "-B" | "--database" | "-T" | "--tables-list" | "-f" | "--filter" => warnings.never(
-                    &format!("{setting}: {flag}"),
-                    "the block-allow-list alone says which tables are copied",
-                ),
-                _ => warnings.never(&format!("{setting}: {flag}"), "the argument is not known"),
-            }
-        }
-        Ok(())
-    }
-}
-
-fn unquote(word: &str) -> &str {
-    for quote in ['"', '\''] {
-        if let Some(inner) = word.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)) {
-            return inner;
-        }
-    }
-    word
 }
 
 impl LoadConfig {
+    /// Reads an entry; `files` when the task works with a directory of files.
     pub(super) fn read(
         mut fields: Fields<'_>,
         path: &str,
+        files: bool,
         warnings: &mut Warnings,
     ) -> Result<Self, CodedError> {
         let default = LoadConfig::default();
@@ -391,7 +367,7 @@ impl LoadConfig {
             ("pd-addr", "there is no physical import"),
             ("analyze", "copied tables are always analyzed"),
         ] {
-            if fields.has(key) {
+            if fields.has(key) && !(files && key == "dir") {
                 warnings.never(&setting(key), why);
             }
         }
@@ -647,7 +623,7 @@ mod tests {
         let root = yaml::parse(text).unwrap();
         let mut warnings = Warnings::default();
         let config =
-            DumpConfig::read(Fields::new(&root, "mydumpers.x").unwrap(), "mydumpers.x", &mut warnings);
+            DumpConfig::read(Fields::new(&root, "mydumpers.x").unwrap(), "mydumpers.x", false, &mut warnings);
         (config, warnings.into_vec())
     }
 
