@@ -18,6 +18,12 @@ use crate::target::target_error;
 /// Suffix of the meta table.
 pub(crate) const SUFFIX: &str = "dmnode_schema";
 
+/// What becomes of a definition that is stored already.
+const PUT_TAIL: &str = " ON DUPLICATE KEY UPDATE definition = VALUES(definition), \
+     origin = VALUES(origin), location = VALUES(location), version = version + 1";
+/// Size of a statement that stores several definitions, about.
+const PUT_BYTES_MAX: usize = 512 * 1024;
+
 /// Where a definition comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
@@ -118,12 +124,45 @@ impl DefinitionTable {
 
     /// Stores a definition.
     pub fn put_sql(&self, name: &TableName, followed: &Followed) -> String {
+        format!("{}{}{PUT_TAIL}", self.put_head(), self.put_row(name, followed))
+    }
+
+    /// Stores several definitions, in statements of bounded size.
+    pub fn put_all_sql<'a>(
+        &self,
+        all: impl IntoIterator<Item = (&'a TableName, &'a Followed)>,
+    ) -> Vec<String> {
+        let mut statements = Vec::new();
+        let mut sql = String::new();
+        for (name, followed) in all {
+            match sql.is_empty() {
+                true => sql = self.put_head(),
+                false => sql.push_str(", "),
+            }
+            sql.push_str(&self.put_row(name, followed));
+            if sql.len() > PUT_BYTES_MAX {
+                sql.push_str(PUT_TAIL);
+                statements.push(std::mem::take(&mut sql));
+            }
+        }
+        if !sql.is_empty() {
+            sql.push_str(PUT_TAIL);
+            statements.push(sql);
+        }
+        statements
+    }
+
+    fn put_head(&self) -> String {
+        format!(
+            "INSERT INTO {} (source_id, table_schema, table_name, definition, origin, location) VALUES ",
+            self.table
+        )
+    }
+
+    fn put_row(&self, name: &TableName, followed: &Followed) -> String {
         let json = serde_json::to_string(&followed.definition).unwrap_or_default();
         format!(
-            "INSERT INTO {} (source_id, table_schema, table_name, definition, origin, location) \
-             VALUES ({}, {}, {}, {}, '{}', {}) ON DUPLICATE KEY UPDATE definition = VALUES(definition), \
-             origin = VALUES(origin), location = VALUES(location), version = version + 1",
-            self.table,
+            "({}, {}, {}, {}, '{}', {})",
             self.source,
             text_literal(&name.schema),
             text_literal(&name.table),

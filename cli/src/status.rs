@@ -184,6 +184,10 @@ fn restarts(name: &str, subtask: &Value) -> Option<String> {
 /// Share of the copy that is done, 0 to 1; none when the subtask is not copying.
 pub fn copy_share(subtask: &Value) -> Option<f64> {
     let copy = subtask.get("dmnode")?.get("copy").filter(|copy| copy.is_object())?;
+    if let Some(share) = number(copy, "share") {
+        return Some(share as f64 / 10_000.0);
+    }
+    // A node of an earlier version.
     let done = number(copy, "rowsDone")? as f64;
     let total = number(copy, "rowsTotal")? as f64;
     Some(if total > 0.0 { (done / total).min(1.0) } else { 0.0 })
@@ -194,7 +198,17 @@ pub fn progress(subtask: &Value) -> String {
     let copy = &subtask["dmnode"]["copy"];
     if copy.is_object() && text(subtask, "unit") != "Sync" {
         let rows = number(copy, "rowsDone").unwrap_or_default();
+        let (tables, prepared) = (number(copy, "tablesTotal"), number(copy, "tablesPrepared"));
+        if let (Some(total), Some(prepared)) = (tables, prepared)
+            && prepared < total
+            && rows == 0
+        {
+            return format!("{} of {} tables prepared", grouped(prepared), grouped(total));
+        }
         let mut out = format!("{} rows", grouped(rows));
+        if let (Some(total @ 2..), Some(done)) = (tables, number(copy, "tablesDone")) {
+            out.push_str(&format!(", {} of {} tables", grouped(done), grouped(total)));
+        }
         if let Some(share) = copy_share(subtask) {
             out = format!("{:.1} % ({out})", share * 100.0);
         }

@@ -103,8 +103,11 @@ impl ChunkTable {
         format!("DELETE FROM {} WHERE {}", self.table, self.of_table(table)).into_bytes()
     }
 
-    /// Writes the table's plan.
-    pub fn insert_sql(&self, table: &TableName, plan: &PlannedTable) -> Vec<Vec<u8>> {
+    /// Writes the plans of tables.
+    pub fn insert_sql<'a>(
+        &self,
+        plans: impl IntoIterator<Item = (&'a TableName, &'a PlannedTable)>,
+    ) -> Vec<Vec<u8>> {
         let head = format!(
             "INSERT INTO {} (source_id, src_schema, src_table, chunk, target_schema, target_table, key_column, \
              lower_key, upper_key, done, created, position_file, position_pos, position_gtid, row_count, byte_count, \
@@ -113,36 +116,12 @@ impl ChunkTable {
         );
         let mut statements = Vec::new();
         let mut sql: Vec<u8> = Vec::new();
-        for chunk in &plan.chunks {
+        let chunks = plans
+            .into_iter()
+            .flat_map(|(table, plan)| plan.chunks.iter().map(move |chunk| (table, plan, chunk)));
+        for (table, plan, chunk) in chunks {
             sql.extend_from_slice(if sql.is_empty() { head.as_bytes() } else { b", " });
-            let done = chunk.done.as_ref();
-            let position = done.map(|done| &done.location.position);
-            let values = [
-                self.source.clone(),
-                text_literal(&table.schema),
-                text_literal(&table.table),
-                chunk.number.to_string(),
-                text_literal(&plan.target.schema),
-                text_literal(&plan.target.table),
-                optional(plan.key_column.as_deref()),
-                optional(chunk.lower.map(|key| key.to_string()).as_deref()),
-                optional(chunk.upper.map(|key| key.to_string()).as_deref()),
-                u8::from(done.is_some()).to_string(),
-                u8::from(plan.created).to_string(),
-                optional(position.map(|position| position.file.as_str())),
-                position.map_or_else(|| "NULL".to_owned(), |position| position.pos.to_string()),
-                optional(
-                    done.and_then(|done| done.location.gtid_set.as_ref())
-                        .map(|set| set.to_string())
-                        .as_deref(),
-                ),
-                done.map_or_else(|| "NULL".to_owned(), |done| done.rows.to_string()),
-                done.map_or_else(|| "NULL".to_owned(), |done| done.bytes.to_string()),
-                text_literal(&plan.digest),
-            ];
-            sql.push(b'(');
-            sql.extend_from_slice(values.join(", ").as_bytes());
-            sql.push(b')');
+            sql.extend_from_slice(self.row(table, plan, chunk).as_bytes());
             if sql.len() > INSERT_BYTES_MAX {
                 statements.push(std::mem::take(&mut sql));
             }
@@ -151,6 +130,33 @@ impl ChunkTable {
             statements.push(sql);
         }
         statements
+    }
+
+    fn row(&self, table: &TableName, plan: &PlannedTable, chunk: &Chunk) -> String {
+        let done = chunk.done.as_ref();
+        let position = done.map(|done| &done.location.position);
+        let gtid_set = done.and_then(|done| done.location.gtid_set.as_ref()).map(|set| set.to_string());
+        let number = |value: Option<u64>| value.map_or_else(|| "NULL".to_owned(), |value| value.to_string());
+        let values = [
+            self.source.clone(),
+            text_literal(&table.schema),
+            text_literal(&table.table),
+            chunk.number.to_string(),
+            text_literal(&plan.target.schema),
+            text_literal(&plan.target.table),
+            optional(plan.key_column.as_deref()),
+            optional(chunk.lower.map(|key| key.to_string()).as_deref()),
+            optional(chunk.upper.map(|key| key.to_string()).as_deref()),
+            u8::from(done.is_some()).to_string(),
+            u8::from(plan.created).to_string(),
+            optional(position.map(|position| position.file.as_str())),
+            number(position.map(|position| position.pos)),
+            optional(gtid_set.as_deref()),
+            number(done.map(|done| done.rows)),
+            number(done.map(|done| done.bytes)),
+            text_literal(&plan.digest),
+        ];
+        format!("({})", values.join(", "))
     }
 
     /// Marks one chunk done, if its plan is still the one it was read for.

@@ -1,9 +1,8 @@
-//! Copies one chunk in one target transaction: the rows and the row that says they are there.
+//! Copies one chunk within a target transaction ([`super::parcel`]): the rows, and the statement that says they are there.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use dmnode_model::codes;
 use dmnode_model::error::CodedError;
@@ -14,18 +13,17 @@ use dmnode_mysql::{
 };
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
 
 use super::chunks::{Chunk, ChunkTable, DoneChunk};
 use super::columns::CopyColumn;
 use super::inventory::{identity, source_error};
-use super::progress::CopyCounters;
+use super::progress::{CopyCounters, earned};
 use super::text::{
     BUFFER_BYTES, LoadText, RowSize, insert_heads, load_statement, push_long_values, push_values,
 };
 use crate::computed::Computed;
 use crate::failpoint;
-use crate::target::{ApplyBody, ApplyError, TargetTransaction, packet_needed};
+use crate::target::{ApplyError, TargetTransaction, packet_needed};
 use crate::unit::Heartbeat;
 
 /// Buffers between reader and loader. With their size this bounds the memory of a worker.
@@ -33,7 +31,7 @@ const BUFFERS: usize = 4;
 /// Size of one INSERT.
 const INSERT_BYTES: usize = 1 << 20;
 /// Patience with a reader that is slower than the network, and all warnings, so that each can be looked at.
-const SESSION: &[u8] = b"SET SESSION net_read_timeout = 7200, max_error_count = 65535";
+pub(super) const SESSION: &[u8] = b"SET SESSION net_read_timeout = 7200, max_error_count = 65535";
 /// Warnings that say nothing about the rows: a deprecated character set, collation or syntax.
 const HARMLESS: [u64; 5] = [1287, 1681, 3719, 3720, 3778];
 /// No server takes less in a packet.
@@ -54,6 +52,8 @@ pub(super) const SAVEPOINT: &str = "dmnode_chunk";
 pub(super) struct Job {
     pub table: Arc<JobTable>,
     pub chunk: Chunk,
+    /// What the chunk counts for in the progress.
+    pub weight: u64,
 }
 
 /// What the chunks of a table share.
@@ -131,7 +131,7 @@ impl Pulse {
         Self { heartbeat, moved: Mutex::new((Instant::now(), 0)) }
     }
 
-    fn begin(&self) {
+    pub fn begin(&self) {
         *self.moved.lock() = (Instant::now(), 0);
         self.heartbeat.beat();
     }
@@ -156,7 +156,7 @@ impl Pulse {
     }
 }
 
-/// The body of a chunk's transaction.
+/// A chunk on its way.
 pub(super) struct CopyChunk<'a> {
     pub job: &'a Job,
     pub chunks: &'a ChunkTable,
@@ -169,8 +169,7 @@ pub(super) struct CopyChunk<'a> {
     pub packet: usize,
     pub counters: &'a CopyCounters,
     pub pulse: &'a Pulse,
-    pub stop: &'a CancellationToken,
-    /// What the last run counted.
+    /// What was counted.
     pub counted: Counted,
 }
 
@@ -181,6 +180,8 @@ pub(super) struct Counted {
     pub bytes: u64,
     /// Error values, each of which the target takes with a warning.
     error_members: u64,
+    /// What the rows have earned of the chunk's weight.
+    pub work: u64,
 }
 
 impl Counted {
@@ -191,40 +192,15 @@ impl Counted {
     }
 }
 
-#[async_trait]
-impl ApplyBody for CopyChunk<'_> {
-    async fn run(&mut self, transaction: &mut TargetTransaction<'_>) -> Result<(), ApplyError> {
-        self.forget();
-        failpoint::hit("load.before_chunk").await?;
-        self.pulse.begin();
-        let stop = self.stop.clone();
-        let result = tokio::select! {
-            biased;
-            () = stop.cancelled() => Err(ApplyError::Cancelled),
-            result = self.copy(transaction) => result,
-        };
-        if result.is_err() {
-            self.forget();
-        }
-        result
-    }
-}
-
 impl CopyChunk<'_> {
-    /// Takes back what a former run counted.
-    pub fn forget(&mut self) {
-        let Counted { rows, bytes, .. } = std::mem::take(&mut self.counted);
-        self.counters.take_back(rows, bytes);
-    }
-
-    async fn copy(&mut self, transaction: &mut TargetTransaction<'_>) -> Result<(), ApplyError> {
+    /// Writes the rows, and answers the statement that marks the chunk done.
+    pub async fn copy(&mut self, transaction: &mut TargetTransaction<'_>) -> Result<Vec<u8>, ApplyError> {
         let table = &self.job.table;
         if table.transactional {
             // What is read after it keeps its metadata lock only until the chunk is done: the copy does not hold up
             // the source's DDL any longer than that.
             self.execute(&format!("SAVEPOINT {SAVEPOINT}")).await?;
         }
-        transaction.execute_many(SESSION).await?;
         let types = self.has_typed_json().await?;
         let empty_vectors = self.has_empty_vector().await?;
         let select = self.job.select(types);
@@ -237,6 +213,7 @@ impl CopyChunk<'_> {
             pulse: self.pulse,
             packet: self.packet,
             types,
+            weight: self.job.weight,
             counted: &mut self.counted,
         };
         let expected =
@@ -278,19 +255,9 @@ impl CopyChunk<'_> {
         if table.transactional {
             self.execute(&format!("ROLLBACK TO SAVEPOINT {SAVEPOINT}")).await?;
         }
-        let done = self.done();
-        let sql = self.chunks.done_sql(&table.source, self.job.chunk.number, &table.digest, &done);
-        let summary = transaction.execute(&sql).await?;
-        if summary.affected_rows != 1 {
-            return Err(CodedError::new(
-                codes::COPY_META,
-                "a chunk's row in the plan is not as it was planned",
-            )
-            .object(format!("{}, chunk {}", table.source, self.job.chunk.number))
-            .into());
-        }
-        failpoint::hit("load.before_chunk_commit").await?;
-        Ok(())
+        let location = self.location.clone();
+        let done = DoneChunk { location, rows: self.counted.rows, bytes: self.counted.bytes };
+        Ok(self.chunks.done_sql(&table.source, self.job.chunk.number, &table.digest, &done))
     }
 
     /// Whether the chunk has JSON that must be written with its types.
@@ -317,11 +284,6 @@ impl CopyChunk<'_> {
         let Some(select) = self.job.select_empty_vector() else { return Ok(false) };
         let found = self.reader.query_one(&select).await;
         Ok(found.map_err(|err| read_error(&err, &self.job.table.source))?.is_some())
-    }
-
-    /// What is recorded of the chunk.
-    pub fn done(&self) -> DoneChunk {
-        DoneChunk { location: self.location.clone(), rows: self.counted.rows, bytes: self.counted.bytes }
     }
 
     async fn execute(&mut self, sql: &str) -> Result<(), CodedError> {
@@ -386,6 +348,8 @@ struct Pump<'a, 'b> {
     packet: usize,
     /// The rows carry the types in their JSON.
     types: bool,
+    /// The chunk's.
+    weight: u64,
     counted: &'a mut Counted,
 }
 
@@ -516,11 +480,13 @@ impl Pump<'_, '_> {
     }
 
     fn count(&mut self, since: &mut Counted) {
-        let Counted { rows, bytes, error_members } = std::mem::take(since);
+        let Counted { rows, bytes, error_members, .. } = std::mem::take(since);
         self.counted.rows += rows;
         self.counted.bytes += bytes;
         self.counted.error_members += error_members;
-        self.counters.add(rows, bytes);
+        let work = earned(self.weight, self.counted.bytes);
+        self.counters.add(rows, bytes, work - self.counted.work);
+        self.counted.work = work;
         self.pulse.add(bytes);
     }
 

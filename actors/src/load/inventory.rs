@@ -216,6 +216,45 @@ pub(super) async fn identity(conn: &mut Connection, table: &TableName) -> Result
     Ok(Some(digest(&create, &made)))
 }
 
+/// [`identity`] of several tables of one database; those that are gone are left out.
+pub(super) async fn identities(
+    conn: &mut Connection,
+    schema: &str,
+    tables: &[&TableName],
+) -> Result<BTreeMap<TableName, String>, CodedError> {
+    let mut found = BTreeMap::new();
+    if tables.len() <= 2 {
+        for table in tables {
+            if let Some(digest) = identity(conn, table).await? {
+                found.insert((*table).clone(), digest);
+            }
+        }
+        return Ok(found);
+    }
+    let names: Vec<String> = tables.iter().map(|table| text_literal(&table.table)).collect();
+    let sql = format!(
+        "SELECT TABLE_NAME, CREATE_TIME FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} AND TABLE_NAME IN ({})",
+        text_literal(schema),
+        names.join(", ")
+    );
+    let rows = conn.query(&sql).await.map_err(|err| source_error(&err).object(schema))?;
+    let times: BTreeMap<String, String> = rows
+        .iter()
+        .filter_map(|row| Some((row.string(0)?, row.str(1).unwrap_or_default().into_owned())))
+        .collect();
+    for table in tables {
+        let digest = match times.get(&table.table) {
+            Some(made) => show_create(conn, table).await?.map(|create| digest(&create, made)),
+            // Gone, or named in another way than it is listed.
+            None => identity(conn, table).await?,
+        };
+        if let Some(digest) = digest {
+            found.insert((*table).clone(), digest);
+        }
+    }
+    Ok(found)
+}
+
 fn digest(create: &str, made: &str) -> String {
     let mut hash = Sha256::new();
     hash.update(without_auto_increment(create));

@@ -13,11 +13,13 @@ pub mod filter;
 #[cfg(test)]
 mod fuzz;
 mod inventory;
+mod parcel;
 mod plan;
 mod prepare;
 mod progress;
 mod run;
 mod snapshot;
+mod statistics;
 mod text;
 
 pub use filter::{ChunkFilter, DdlCopied};

@@ -33,10 +33,7 @@ pub(super) fn cut_column(table: &TableInfo) -> Option<&str> {
 pub(super) fn cut(bounds: Option<(i128, i128)>, size: Size) -> Vec<Chunk> {
     let whole = |lower, upper, number| Chunk { number, lower, upper, done: None };
     let Some((min, max)) = bounds.filter(|(min, max)| min < max) else { return vec![whole(None, None, 0)] };
-    let row_bytes = size.bytes.checked_div(size.rows).unwrap_or(0).max(1);
-    let by_bytes = (size.chunk_bytes.clamp(1, CHUNK_BYTES) / row_bytes).max(1);
-    let by_rows = if size.chunk_rows == 0 { CHUNK_ROWS } else { size.chunk_rows };
-    let pieces = i128::from(size.rows.div_ceil(by_rows.min(by_bytes)).clamp(1, CHUNKS_MAX));
+    let pieces = i128::from(pieces(size));
     let width = max - min + 1;
     let step = ((width + pieces - 1) / pieces).max(1);
     let mut chunks = Vec::new();
@@ -51,6 +48,14 @@ pub(super) fn cut(bounds: Option<(i128, i128)>, size: Size) -> Vec<Chunk> {
     }
     chunks.push(whole(lower, None, number));
     chunks
+}
+
+/// Into how many ranges a table of this size is cut, if its keys allow it.
+pub(super) fn pieces(size: Size) -> u64 {
+    let row_bytes = size.bytes.checked_div(size.rows).unwrap_or(0).max(1);
+    let by_bytes = (size.chunk_bytes.clamp(1, CHUNK_BYTES) / row_bytes).max(1);
+    let by_rows = if size.chunk_rows == 0 { CHUNK_ROWS } else { size.chunk_rows };
+    size.rows.div_ceil(by_rows.min(by_bytes)).clamp(1, CHUNKS_MAX)
 }
 
 /// The condition for the rows of a chunk; empty for the whole table.

@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dmnode_model::Flavor;
 use dmnode_model::codes;
 use dmnode_model::config::{SourceConfig, SubtaskConfig};
 use dmnode_model::error::CodedError;
-use dmnode_model::ids::{TableName, quote_ident};
+use dmnode_model::ids::TableName;
 use dmnode_model::position::Location;
 use dmnode_model::status::UnitType;
 use dmnode_mysql::Connection;
@@ -17,12 +16,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::chunks::{Chunk, ChunkTable, DoneChunk, PlannedTable, filter_of};
-use super::copy::{CopyChunk, Counted, Job, JobTable, Pulse};
+use super::copy::Pulse;
 use super::filter::ChunkFilter;
-use super::inventory::{Inventory, Scope, SourceTable, take};
-use super::prepare::{Desk, Prepared, Workshop};
+use super::inventory::{Inventory, Scope, take};
+use super::parcel::{CopyParcel, Parcel, parcels};
+use super::prepare::{Desk, Prepared, Wanted, Workshop};
 use super::progress::CopyCounters;
 use super::snapshot::{Reader, Snapshot, SourceReader};
+use super::statistics::analyze;
 use crate::definitions::DefinitionTable;
 use crate::failpoint;
 use crate::progress::meta::Facts;
@@ -31,6 +32,8 @@ use crate::sync::ddl_session::UTF8MB4_BEFORE_8;
 use crate::target::{ApplierConnection, ApplyError, NoRows, target_error};
 use crate::unit::{Heartbeat, UnitContext};
 
+/// Tables that are prepared together at most.
+const GROUP_MOST: usize = 100;
 /// How often the snapshot is taken again because tables came while it was.
 const SNAPSHOT_TRIES: u32 = 5;
 
@@ -90,7 +93,7 @@ struct Copy {
 impl Copy {
     async fn run(ctx: &UnitContext, spec: &LoadSpec, stop: &CancellationToken) -> Result<Loaded, ApplyError> {
         let subtask = &spec.subtask;
-        let counters = Arc::new(CopyCounters::new());
+        let counters = Arc::new(CopyCounters::default());
         let shown: Arc<CopyCounters> = Arc::clone(&counters);
         ctx.status.enter(UnitType::Load, shown);
         ctx.heartbeat.beat();
@@ -205,16 +208,17 @@ impl Copy {
             }
         };
         if let Some(reader) = snapshot.first() {
-            self.counters.set_location(reader.location.clone());
+            self.counters.begin(reader.location.clone());
             tracing::info!(location = %reader.location, readers = snapshot.len(), "snapshot taken");
         }
         let location = earliest(&snapshot);
         self.bury_the_gone(&mut crew, &mut prepared, planned, &names, &location).await?;
-        let jobs = self.jobs(prepared);
-        let mut crew = self.copy_all(crew, snapshot, jobs).await?;
+        let parcels = parcels(prepared, &self.condition, crew.len());
+        let mut crew = self.copy_all(crew, snapshot, parcels).await?;
         let plan = self.workshop.chunks.read(&mut target, self.workshop.from).await?;
         let filter = filter_of(&plan)?;
-        self.analyze(&mut target, &plan).await;
+        let appliers = crew.iter_mut().map(|worker| &mut worker.applier).collect();
+        analyze(appliers, &plan, &self.stop, &self.heartbeat).await;
         failpoint::hit("load.before_finish").await?;
         let first = filter.min_location().unwrap_or(&location).clone();
         let Some(worker) = crew.first_mut() else {
@@ -240,14 +244,10 @@ impl Copy {
                 self.heartbeat.beat();
             }
         }
-        let queue: VecDeque<(SourceTable, Option<PlannedTable>)> = inventory
-            .tables
-            .into_values()
-            .map(|table| {
-                let plan = planned.remove(&table.name);
-                (table, plan)
-            })
-            .collect();
+        for table in inventory.tables.values() {
+            self.counters.expect(table);
+        }
+        let queue = groups(inventory, planned, crew.len());
         let queue = Arc::new(Mutex::new(queue));
         let mut set = JoinSet::new();
         for mut worker in crew {
@@ -257,12 +257,16 @@ impl Copy {
             set.spawn(async move {
                 let mut done = Vec::new();
                 while !stop.is_cancelled() {
-                    let Some((table, plan)) = queue.lock().pop_front() else { break };
+                    let Some(group) = queue.lock().pop_front() else { break };
+                    let pause = || {
+                        heartbeat.beat();
+                        if stop.is_cancelled() { Err(ApplyError::Cancelled) } else { Ok(()) }
+                    };
                     let prepared =
-                        workshop.prepare(&mut worker.desk, &mut worker.applier, table, plan).await?;
-                    if let Some(table) = &prepared {
+                        workshop.prepare(&mut worker.desk, &mut worker.applier, group, &pause).await?;
+                    for table in &prepared {
                         // With very many tables this alone takes long, and whoever waits sees it go on.
-                        counters.add_table(Some(&table.source), &table.plan);
+                        counters.prepared(&table.source, &table.plan);
                     }
                     done.extend(prepared);
                     heartbeat.beat();
@@ -317,47 +321,16 @@ impl Copy {
         Ok(())
     }
 
-    fn jobs(&self, prepared: BTreeMap<TableName, Prepared>) -> VecDeque<Job> {
-        // Large tables first, so that the last ones to be worked on are small; chunks of different tables mixed, so
-        // that workers do not meet at the end of one index.
-        let mut tables: Vec<VecDeque<Job>> = Vec::new();
-        let mut order: Vec<Prepared> = prepared.into_values().filter(|table| !table.plan.is_done()).collect();
-        order.sort_by_key(|table| std::cmp::Reverse(table.source.bytes));
-        for Prepared { source, plan, columns, computed } in order {
-            let missing: Vec<Chunk> = plan.chunks.into_iter().filter(|chunk| chunk.done.is_none()).collect();
-            let table = Arc::new(JobTable {
-                source: source.name,
-                target: plan.target,
-                transactional: source.transactional,
-                digest: plan.digest,
-                key_column: plan.key_column.as_deref().map(quote_ident),
-                condition: self.condition.clone(),
-                columns,
-                computed,
-                left: AtomicUsize::new(missing.len()),
-            });
-            tables.push(missing.into_iter().map(|chunk| Job { table: Arc::clone(&table), chunk }).collect());
-        }
-        let mut jobs = VecDeque::new();
-        while !tables.is_empty() {
-            tables.retain_mut(|table| {
-                jobs.extend(table.pop_front());
-                !table.is_empty()
-            });
-        }
-        jobs
-    }
-
     async fn copy_all(
         &self,
         crew: Vec<Worker>,
         readers: Vec<Reader>,
-        jobs: VecDeque<Job>,
+        parcels: VecDeque<Parcel>,
     ) -> Result<Vec<Worker>, ApplyError> {
-        let jobs = Arc::new(Mutex::new(jobs));
+        let parcels = Arc::new(Mutex::new(parcels));
         let mut set = JoinSet::new();
         for (mut worker, mut reader) in crew.into_iter().zip(readers) {
-            let jobs = Arc::clone(&jobs);
+            let parcels = Arc::clone(&parcels);
             let bench = Bench {
                 workshop: Arc::clone(&self.workshop),
                 source: Arc::clone(&self.source),
@@ -370,8 +343,11 @@ impl Copy {
                     if bench.stop.is_cancelled() {
                         return Err(ApplyError::Cancelled);
                     }
-                    let Some(job) = jobs.lock().pop_front() else { break };
-                    bench.copy(&job, &mut worker, &mut reader).await?;
+                    let Some(parcel) = parcels.lock().pop_front() else { break };
+                    let left = bench.copy(&parcel, &mut worker, &mut reader).await?;
+                    if !left.is_empty() {
+                        parcels.lock().push_front(left);
+                    }
                 }
                 reader.conn.close().await;
                 Ok(worker)
@@ -404,42 +380,6 @@ impl Copy {
         }
         failure.map_or(Ok(results), Err)
     }
-
-    /// Fresh statistics: without them the target may scan whole tables for the first changes. Not worth an error.
-    async fn analyze(&self, target: &mut Connection, plan: &BTreeMap<TableName, PlannedTable>) {
-        let targets: BTreeSet<&TableName> = plan
-            .values()
-            .filter(|planned| {
-                planned.chunks.iter().any(|chunk| chunk.done.as_ref().is_some_and(|done| done.rows > 0))
-            })
-            .map(|planned| &planned.target)
-            .collect();
-        for table in targets {
-            if self.stop.is_cancelled() {
-                return;
-            }
-            let pulse = async {
-                loop {
-                    self.heartbeat.beat();
-                    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-                }
-            };
-            let limit = std::time::Duration::from_secs(300);
-            let analyze = tokio::time::timeout(limit, target.query(format!("ANALYZE TABLE {table}")));
-            let result = tokio::select! {
-                result = analyze => result,
-                () = pulse => return,
-            };
-            match result {
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => tracing::warn!(%table, error = %error, "ANALYZE TABLE failed"),
-                Err(_) => {
-                    tracing::warn!(%table, "ANALYZE TABLE takes too long; left to the target");
-                    return;
-                }
-            }
-        }
-    }
 }
 
 /// What a worker needs of the copy.
@@ -452,30 +392,40 @@ struct Bench {
 }
 
 impl Bench {
-    async fn copy(&self, job: &Job, worker: &mut Worker, reader: &mut Reader) -> Result<(), ApplyError> {
-        if job.table.transactional {
-            return self.copy_from(job, worker, reader).await;
-        }
+    /// Copies a parcel, and answers what was too much of it.
+    async fn copy(
+        &self,
+        parcel: &Parcel,
+        worker: &mut Worker,
+        reader: &mut Reader,
+    ) -> Result<Parcel, ApplyError> {
+        let Some(job) = parcel.front().filter(|job| !job.table.transactional) else {
+            return self.copy_from(parcel, worker, reader).await;
+        };
         let mut locked = self.source.lock_one(&job.table.source, &self.heartbeat).await?;
-        self.copy_from(job, worker, &mut locked).await?;
+        let left = self.copy_from(parcel, worker, &mut locked).await?;
         locked.conn.close().await;
-        Ok(())
+        Ok(left)
     }
 
-    async fn copy_from(&self, job: &Job, worker: &mut Worker, reader: &mut Reader) -> Result<(), ApplyError> {
+    async fn copy_from(
+        &self,
+        parcel: &Parcel,
+        worker: &mut Worker,
+        reader: &mut Reader,
+    ) -> Result<Parcel, ApplyError> {
         let pulse = Pulse::new(self.heartbeat.clone());
-        let mut body = CopyChunk {
-            job,
+        let mut body = CopyParcel {
+            parcel,
             chunks: &self.workshop.chunks,
-            reader: &mut reader.conn,
+            reader,
             check: &mut worker.desk.raw,
-            location: &reader.location,
             local_infile: self.workshop.target.local_infile,
             packet: usize::try_from(self.workshop.target.max_allowed_packet).unwrap_or(usize::MAX),
             counters: &self.counters,
             pulse: &pulse,
             stop: &self.stop,
-            counted: Counted::default(),
+            counted: Vec::new(),
         };
         let update = ProgressUpdate::unchanged();
         let result = tokio::select! {
@@ -486,14 +436,33 @@ impl Bench {
             body.forget();
         }
         result?;
+        let left = body.settle();
         self.heartbeat.beat();
         failpoint::hit("load.after_chunk_commit").await?;
-        self.counters.chunk_done();
-        if job.table.left.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.counters.table_done();
-        }
-        Ok(())
+        Ok(left)
     }
+}
+
+/// Tables to be prepared together: neighbours of one database, few enough to keep all workers busy.
+fn groups(
+    inventory: Inventory,
+    planned: &mut BTreeMap<TableName, PlannedTable>,
+    workers: usize,
+) -> VecDeque<Vec<Wanted>> {
+    let size = (inventory.tables.len() / (workers.max(1) * 4)).clamp(1, GROUP_MOST);
+    let mut groups: VecDeque<Vec<Wanted>> = VecDeque::new();
+    for table in inventory.tables.into_values() {
+        let plan = planned.remove(&table.name);
+        let fits = |group: &&mut Vec<Wanted>| {
+            group.len() < size
+                && group.first().is_some_and(|(first, _)| first.name.schema == table.name.schema)
+        };
+        match groups.back_mut().filter(fits) {
+            Some(group) => group.push((table, plan)),
+            None => groups.push_back(vec![(table, plan)]),
+        }
+    }
+    groups
 }
 
 /// In place of a digest: the table does not exist in the source.
@@ -529,7 +498,7 @@ fn complete(
     counters: &CopyCounters,
 ) -> Result<Loaded, ApplyError> {
     for planned in plan.values().filter(|planned| !is_tombstone(planned)) {
-        counters.add_table(None, planned);
+        counters.copied(planned);
     }
     counters.finish();
     Ok(loaded(&filter_of(plan)?, watermark))

@@ -752,6 +752,8 @@ message! {
     CopyProgress {
         /// Tables there are.
         tables_total: u64,
+        /// Tables whose target exists and whose copy is planned.
+        tables_prepared: u64,
         /// Tables done.
         tables_done: u64,
         /// Rows there are, estimated.
@@ -760,7 +762,9 @@ message! {
         rows_done: u64,
         /// Bytes written.
         bytes_done: u64,
-        /// Seconds left, estimated.
+        /// Share of the work that is done, in hundredths of a percent; it does not fall while the copy goes on.
+        share: u64,
+        /// Seconds left, estimated; not while tables are being prepared.
         eta_seconds: Option<u64>,
     }
 }

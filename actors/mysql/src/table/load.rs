@@ -13,7 +13,23 @@ impl TableInfo {
     /// # Errors
     /// The connection is lost.
     pub async fn load(connection: &mut Connection, name: &TableName) -> Result<Option<Self>, SqlError> {
-        Ok(load(connection, &name.schema, Some(&name.table)).await?.pop())
+        Ok(load(connection, &name.schema, Some(&[&name.table])).await?.pop())
+    }
+
+    /// Describes the base tables of a schema that have one of these names, as the server compares names: where it knows
+    /// no case, a table may be found under another spelling, and one of another case may come in addition.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub async fn load_some(
+        connection: &mut Connection,
+        schema: &str,
+        tables: &[&str],
+    ) -> Result<Vec<Self>, SqlError> {
+        if tables.is_empty() {
+            return Ok(Vec::new());
+        }
+        load(connection, schema, Some(tables)).await
     }
 
     /// Describes all base tables of a schema, in order of their names.
@@ -48,14 +64,28 @@ const UNKNOWN_COLUMN: u16 = 1054;
 async fn load(
     connection: &mut Connection,
     schema: &str,
-    table: Option<&str>,
+    names: Option<&[&str]>,
 ) -> Result<Vec<TableInfo>, SqlError> {
     let condition = |schema_column: &str, table_column: &str| {
         let mut sql = format!("{schema_column} = ").into_bytes();
         write_string(schema, &mut sql);
-        if let Some(table) = table {
-            sql.extend_from_slice(format!(" AND {table_column} = ").as_bytes());
-            write_string(table, &mut sql);
+        match names {
+            None => {}
+            // MariaDB opens one table for this, and looks at all names of the schema for a list.
+            Some([name]) => {
+                sql.extend_from_slice(format!(" AND {table_column} = ").as_bytes());
+                write_string(name, &mut sql);
+            }
+            Some(names) => {
+                sql.extend_from_slice(format!(" AND {table_column} IN (").as_bytes());
+                for (index, name) in names.iter().enumerate() {
+                    if index > 0 {
+                        sql.push(b',');
+                    }
+                    write_string(name, &mut sql);
+                }
+                sql.push(b')');
+            }
         }
         sql
     };
@@ -120,29 +150,45 @@ async fn load(
         statement(select, &of_table, "TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX")
     })
     .await?;
-    let of_child = condition("K.TABLE_SCHEMA", "K.TABLE_NAME");
-    let rows = connection
-        .query(statement(
-            "SELECT K.TABLE_NAME, K.CONSTRAINT_NAME, K.COLUMN_NAME, K.REFERENCED_TABLE_SCHEMA, \
-             K.REFERENCED_TABLE_NAME, K.REFERENCED_COLUMN_NAME, R.UPDATE_RULE, R.DELETE_RULE \
-             FROM information_schema.KEY_COLUMN_USAGE K JOIN information_schema.REFERENTIAL_CONSTRAINTS R \
-             ON R.CONSTRAINT_SCHEMA = K.CONSTRAINT_SCHEMA AND R.CONSTRAINT_NAME = K.CONSTRAINT_NAME \
-             AND R.TABLE_NAME = K.TABLE_NAME",
-            &[&of_child[..], b" AND K.REFERENCED_TABLE_NAME IS NOT NULL"].concat(),
-            "K.TABLE_NAME, K.CONSTRAINT_NAME, K.ORDINAL_POSITION",
-        ))
+    load_foreign_keys(connection, &mut tables, &of_table, &condition("CONSTRAINT_SCHEMA", "TABLE_NAME"))
         .await?;
+    Ok(tables.into_values().collect())
+}
+
+/// Two queries, not a join: MariaDB opens all tables of the schema for the other side of one, for each table.
+async fn load_foreign_keys(
+    connection: &mut Connection,
+    tables: &mut BTreeMap<String, TableInfo>,
+    of_table: &[u8],
+    of_constraint: &[u8],
+) -> Result<(), SqlError> {
+    const COLUMNS: &[u8] = b"SELECT TABLE_NAME, CONSTRAINT_NAME, COLUMN_NAME, REFERENCED_TABLE_SCHEMA, \
+        REFERENCED_TABLE_NAME, REFERENCED_COLUMN_NAME FROM information_schema.KEY_COLUMN_USAGE WHERE ";
+    const ORDER: &[u8] =
+        b" AND REFERENCED_TABLE_NAME IS NOT NULL ORDER BY TABLE_NAME, CONSTRAINT_NAME, ORDINAL_POSITION";
+    const RULES: &[u8] = b"SELECT TABLE_NAME, CONSTRAINT_NAME, UPDATE_RULE, DELETE_RULE \
+        FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE ";
+    let rows = connection.query([COLUMNS, of_table, ORDER].concat()).await?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut rules = BTreeMap::new();
+    for row in &connection.query([RULES, of_constraint].concat()).await? {
+        rules.insert((text(row, 0), text(row, 1)), (text(row, 2), text(row, 3)));
+    }
     for row in &rows {
-        let Some(table) = tables.get_mut(&text(row, 0)) else { continue };
-        let name = text(row, 1);
+        let (child, name) = (text(row, 0), text(row, 1));
+        let Some(table) = tables.get_mut(&child) else { continue };
+        // Without a rule it has been dropped between the two queries.
+        let Some((on_update, on_delete)) = rules.get(&(child, name.clone())) else { continue };
         if table.foreign_keys.last().is_none_or(|key| key.name != name) {
             table.foreign_keys.push(ForeignKey {
                 name,
                 columns: Vec::new(),
                 referenced_table: TableName::new(text(row, 3), text(row, 4)),
                 referenced_columns: Vec::new(),
-                on_update: text(row, 6),
-                on_delete: text(row, 7),
+                on_update: on_update.clone(),
+                on_delete: on_delete.clone(),
             });
         }
         if let Some(key) = table.foreign_keys.last_mut() {
@@ -150,7 +196,7 @@ async fn load(
             key.referenced_columns.push(text(row, 5));
         }
     }
-    Ok(tables.into_values().collect())
+    Ok(())
 }
 
 async fn load_keys(

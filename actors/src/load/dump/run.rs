@@ -188,7 +188,7 @@ fn jobs(tables: BTreeMap<TableName, DumpTable>) -> VecDeque<Job> {
     let mut tables: Vec<DumpTable> = tables.into_values().collect();
     tables.sort_by_key(|table| std::cmp::Reverse(table.rows));
     let of_table = |DumpTable { table, chunks, .. }: DumpTable| {
-        chunks.into_iter().map(move |chunk| Job { table: Arc::clone(&table), chunk })
+        chunks.into_iter().map(move |chunk| Job { table: Arc::clone(&table), chunk, weight: 0 })
     };
     tables.into_iter().flat_map(of_table).collect()
 }
