@@ -173,6 +173,11 @@ impl Server {
         self.wait_ready().await
     }
 
+    /// The process id of the server.
+    pub async fn id(&self) -> u32 {
+        self.process.lock().await.id()
+    }
+
     /// Whether the server has ended by itself; `None` while it runs.
     pub async fn ended(&self) -> Option<String> {
         self.process.lock().await.ensure_running().err().map(|error| format!("{error:#}"))
