@@ -25,6 +25,7 @@ mod diagnose;
 pub(crate) mod dm;
 mod evidence;
 mod filtering;
+mod hidden;
 mod kind;
 mod lag;
 mod large;

@@ -211,7 +211,10 @@ impl Drop for Server {
         if let Ok(mut process) = self.process.try_lock() {
             let _ = process.kill();
         }
-        let _ = std::fs::remove_dir_all(self.dir.join("data"));
+        // `DMNODE_KEEP_DATA` keeps what a failed run leaves, binlogs included, until the next run starts.
+        if std::env::var_os("DMNODE_KEEP_DATA").is_none() {
+            let _ = std::fs::remove_dir_all(self.dir.join("data"));
+        }
     }
 }
 

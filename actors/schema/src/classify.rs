@@ -106,12 +106,18 @@ impl Head<'_, '_> {
 
     /// Reads `t`, `db.t` or the old form `.t`, and remembers it.
     fn table_name(&mut self, role: NameRole) -> Option<TableName> {
+        let schema = self.default_schema;
+        self.table_name_in(role, schema)
+    }
+
+    /// A table's name; without a schema it is of this one.
+    fn table_name_in(&mut self, role: NameRole, schema: &str) -> Option<TableName> {
         let start = self.tokens.span(self.at).start;
         let leading_dot = self.take_punct('.');
         let first = self.tokens.ident(self.at)?;
         let mut end = self.tokens.span(self.at).end;
         self.at += 1;
-        let mut name = TableName::new(self.default_schema, first.as_ref());
+        let mut name = TableName::new(schema, first.as_ref());
         if !leading_dot
             && self.tokens.punct(self.at, '.')
             && let Some(second) = self.tokens.ident(self.at + 1)

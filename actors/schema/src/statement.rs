@@ -142,7 +142,8 @@ impl NameRole {
 /// One table-like name in a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameRef {
-    /// The full name; the schema is the statement's default schema when the text does not give one.
+    /// The full name; the schema is the statement's default schema when the text does not give one (a parent's that of
+    /// its child).
     pub name: TableName,
     /// Where the name stands in the text, in bytes.
     pub span: Range<usize>,

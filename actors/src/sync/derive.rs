@@ -10,6 +10,7 @@ use dmnode_model::error::CodedError;
 use dmnode_mysql::{Connection, RowDecoder, SessionOptions, SqlError, TableInfo, TableMap};
 use dmnode_schema::definition::Definition;
 
+use super::hidden::{visible, with_hashes};
 use super::mapping::Mapping;
 use crate::definitions::{Origin, definition_of};
 use crate::fit::Misfit;
@@ -60,6 +61,7 @@ pub async fn derive(
         },
     };
     if let Some(names) = map.column_names() {
+        let names = visible(names);
         let infos = [now.as_ref().map(|(info, _)| info), Some(target)];
         if let Some(info) = by_names(map, names, &infos)
             && let Some(derived) = fitting(map, &info, target, alone, Origin::Binlog)
@@ -139,7 +141,8 @@ fn by_names(map: &TableMap, names: &[String], infos: &[Option<&TableInfo>]) -> O
     // Each round takes the next description of the column that does not fit.
     for _ in 0..=names.len() * infos.len() {
         let info = build(&chosen)?;
-        let Err(error) = RowDecoder::new(map, &info) else { return Some(info) };
+        let (whole, _) = with_hashes(map, info.clone());
+        let Err(error) = RowDecoder::new(map, &whole) else { return Some(info) };
         let column = error.column?;
         let index = names.iter().position(|name| name.to_lowercase() == column.to_lowercase())?;
         let next = (chosen[index] + 1..infos.len())

@@ -7,13 +7,9 @@ use std::collections::HashMap;
 
 use dmnode_mysql::{ColumnInfo, ColumnType, KeyColumn, KeyInfo, TableInfo, TableMap};
 
+use super::hidden::{GENERATED_KEY, with_hashes, with_hidden};
 use crate::extended::Constant;
 use crate::fit::{Misfit, inconvertible};
-
-/// MySQL's generated invisible primary key.
-const GENERATED_KEY: &str = "my_row_id";
-/// Names of columns that no definition has and that cloud vendors add as a key.
-const HIDDEN: &str = "(hidden column)";
 
 /// How rows of a source table become rows of its target.
 #[derive(Debug, Clone)]
@@ -34,12 +30,17 @@ impl Mapping {
     /// Maps `source`, the definition at the position of `map`, onto `target`. `alone` says that no other source table
     /// is written into the target, so that a key of the source identifies a row there as well.
     pub fn new(map: &TableMap, source: &TableInfo, target: &TableInfo, alone: bool) -> Result<Self, Misfit> {
-        let (mut source, hidden) = with_hidden(map, source.clone());
+        let (source, hashes) = with_hashes(map, source.clone());
+        let (mut source, hidden) = with_hidden(map, source);
         let mut dropped = false;
         let mut columns = Vec::with_capacity(source.columns.len());
         // By place in the target: place in the source.
         let mut places: HashMap<usize, usize> = HashMap::new();
         for (index, from) in source.columns.iter_mut().enumerate() {
+            if hashes.contains(&index) {
+                columns.push(from.clone());
+                continue;
+            }
             let Some((place, to)) = target.column(&from.name) else {
                 if Some(index) == hidden || is_generated_key(index, from) {
                     from.generated = true;
@@ -184,65 +185,4 @@ fn mapped_key(key: &KeyInfo, target: &TableInfo, places: &HashMap<usize, usize>)
         primary: key.primary && !reduced,
         ..key.clone()
     })
-}
-
-/// Adds the column that servers add to the binlog of a table without a key: MySQL's generated invisible primary key in
-/// front, those of cloud vendors at the end. Answers its place.
-fn with_hidden(map: &TableMap, mut source: TableInfo) -> (TableInfo, Option<usize>) {
-    if map.column_count != source.columns.len() + 1 || source.keys.iter().any(|key| key.primary) {
-        return (source, None);
-    }
-    let names = map.column_names();
-    let first = names.and_then(|names| names.first());
-    let at_front = match first {
-        Some(name) => name.eq_ignore_ascii_case(GENERATED_KEY),
-        None => !fits_behind(map, &source),
-    };
-    let name = match names {
-        Some(names) => if at_front { names.first() } else { names.last() }.cloned(),
-        None => Some(if at_front { GENERATED_KEY } else { HIDDEN }.to_owned()),
-    };
-    let place = if at_front { 0 } else { source.columns.len() };
-    let column = ColumnInfo {
-        name: name.unwrap_or_default(),
-        ordinal: place + 1,
-        data_type: ColumnType::BigInt,
-        unsigned: map.unsigned(place).unwrap_or(at_front),
-        nullable: false,
-        charset: None,
-        collation: None,
-        // Never written.
-        generated: true,
-        invisible: true,
-        auto_increment: false,
-        compressed: false,
-        column_type_text: "bigint".to_owned(),
-    };
-    source.columns.insert(place, column);
-    if at_front {
-        for part in source.keys.iter_mut().flat_map(|key| &mut key.columns) {
-            part.column = part.column.map(|index| index + 1);
-        }
-    }
-    (source, Some(place))
-}
-
-/// The definition fits the columns in front of the last one of the binlog.
-fn fits_behind(map: &TableMap, source: &TableInfo) -> bool {
-    let mut behind = source.clone();
-    behind.columns.push(ColumnInfo {
-        name: map.column_names().and_then(|names| names.last()).cloned().unwrap_or_default(),
-        ordinal: behind.columns.len() + 1,
-        data_type: ColumnType::BigInt,
-        unsigned: map.unsigned(map.column_count - 1).unwrap_or(false),
-        nullable: false,
-        charset: None,
-        collation: None,
-        generated: true,
-        invisible: true,
-        auto_increment: false,
-        compressed: false,
-        column_type_text: "bigint".to_owned(),
-    });
-    dmnode_mysql::RowDecoder::new(map, &behind).is_ok()
 }

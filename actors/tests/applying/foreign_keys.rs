@@ -5,21 +5,21 @@ use std::collections::BTreeMap;
 use crate::stream_rig::{Running, StreamRig};
 use crate::support::Kind;
 
-/// Rows that refer to one another in a circle.
+/// Rows that refer to one another in a circle. Parents have no schema: they are those beside the child.
 const CIRCLES: &[&str] = &[
     "CREATE DATABASE app",
-    "CREATE TABLE app.n (id INT PRIMARY KEY, up INT, s VARCHAR(9), KEY (up), CONSTRAINT up FOREIGN KEY (up) REFERENCES app.n (id) ON DELETE CASCADE)",
+    "CREATE TABLE app.n (id INT PRIMARY KEY, up INT, s VARCHAR(9), KEY (up), CONSTRAINT up FOREIGN KEY (up) REFERENCES n (id) ON DELETE CASCADE)",
     "INSERT INTO app.n VALUES (1, NULL, 'a'), (2, 1, 'b'), (3, 2, 'c'), (4, 3, 'd'), (5, 5, 'e'), (6, NULL, 'f'), (7, 6, 'g'), (8, 7, 'h'), (9, NULL, 'i')",
     "UPDATE app.n SET up = 3 WHERE id = 1",
     "UPDATE app.n SET up = 8 WHERE id = 6",
     // Two tables, each the other's parent; one without a word of the other.
     "CREATE TABLE app.a (id INT PRIMARY KEY, b INT, KEY (b))",
-    "CREATE TABLE app.b (id INT PRIMARY KEY, a INT, KEY (a), CONSTRAINT ba FOREIGN KEY (a) REFERENCES app.a (id) ON DELETE CASCADE ON UPDATE CASCADE)",
-    "ALTER TABLE app.a ADD CONSTRAINT ab FOREIGN KEY (b) REFERENCES app.b (id) ON DELETE SET NULL",
+    "CREATE TABLE app.b (id INT PRIMARY KEY, a INT, KEY (a), CONSTRAINT ba FOREIGN KEY (a) REFERENCES a (id) ON DELETE CASCADE ON UPDATE CASCADE)",
+    "ALTER TABLE app.a ADD CONSTRAINT ab FOREIGN KEY (b) REFERENCES b (id) ON DELETE SET NULL",
     "INSERT INTO app.a VALUES (1, NULL), (2, NULL), (3, NULL)",
     "INSERT INTO app.b VALUES (1, 1), (2, 2), (3, 1)",
     "UPDATE app.a SET b = id WHERE id < 3",
-    "CREATE TABLE app.z (id INT PRIMARY KEY, up INT, KEY (up), CONSTRAINT zup FOREIGN KEY (up) REFERENCES app.z (id) ON DELETE SET NULL)",
+    "CREATE TABLE app.z (id INT PRIMARY KEY, up INT, KEY (up), CONSTRAINT zup FOREIGN KEY (up) REFERENCES z (id) ON DELETE SET NULL)",
     "INSERT INTO app.z VALUES (1, 1), (2, 1), (3, 2)",
     "UPDATE app.z SET up = 3 WHERE id = 1",
 ];

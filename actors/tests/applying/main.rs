@@ -5,6 +5,7 @@
 mod conflicts;
 mod duplicates;
 mod foreign_keys;
+mod long_keys;
 mod modes;
 mod safe_mode;
 mod size;

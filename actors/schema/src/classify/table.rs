@@ -148,7 +148,8 @@ impl Head<'_, '_> {
         } else if self.take_punct(')') {
             *depth = depth.saturating_sub(1);
         } else if self.take("REFERENCES") {
-            self.table_name(NameRole::References)?;
+            // The parent is looked for beside the child, whatever the session's schema is: so do both flavours.
+            self.table_name_in(NameRole::References, &own.schema)?;
         } else if *depth == 0 && tokens.is(self.at, "UNION") {
             self.at += 1;
             self.take_punct('=');

@@ -136,6 +136,8 @@ fn names_and_roles() {
             "CREATE TABLE a (x INT REFERENCES b(y), FOREIGN KEY (x) REFERENCES z.c (x))",
             &["Target d.a", "References d.b", "References z.c"],
         ),
+        ("CREATE TABLE o.a (x INT, FOREIGN KEY (x) REFERENCES b (x))", &["Target o.a", "References o.b"]),
+        ("ALTER TABLE o.a ADD FOREIGN KEY (x) REFERENCES b (x)", &["Target o.a", "References o.b"]),
         ("CREATE TABLE a (x INT) ENGINE=MERGE UNION=(b,c)", &["Target d.a", "Union d.b", "Union d.c"]),
         ("CREATE TABLE a (x INT) UNION=()", &["Target d.a"]),
         ("CREATE TABLE a (x INT COMMENT 'REFERENCES b')", &["Target d.a"]),
