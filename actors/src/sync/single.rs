@@ -84,6 +84,13 @@ impl<'a> Single<'a> {
             (Outcome::Done(summary), row) => match (summary.affected_rows, row) {
                 (1, _) => Ok(()),
                 (0, RowChange::Update(..) | RowChange::Delete(_)) => {
+                    if let Some(packet) =
+                        Builder::single_by_value(self.rules.dialect, &change.row, table, number)
+                        && let Outcome::Done(found) = self.execute(transaction, &packet).await?
+                        && found.affected_rows == 1
+                    {
+                        return Ok(());
+                    }
                     self.missing(transaction, change, number).await
                 }
                 (found, row) => Err(not_found(table, verb(row), found, 1, (self.place)(Some(number))).into()),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dmnode_mysql::{
-    ColumnType, Row, Value, is_error_value, long_value, write_exact_match, write_ident, write_literal,
-    write_parameter, write_parameter_match,
+    ColumnInfo, ColumnType, Row, Value, is_error_value, long_value, write_exact_match, write_ident,
+    write_literal, write_parameter, write_parameter_match,
 };
 
 use super::change::{Change, RowChange};
@@ -108,6 +108,8 @@ pub struct Builder {
     /// Error values in the statement that is being written.
     error_members: usize,
     start: &'static str,
+    /// Rows are found by the values of their key, not by a lookup in it.
+    by_value: bool,
 }
 
 impl Builder {
@@ -119,6 +121,7 @@ impl Builder {
             current: Packet::default(),
             error_members: 0,
             start: "INSERT INTO ",
+            by_value: false,
         }
     }
 
@@ -197,6 +200,27 @@ impl Builder {
         let mut builder = Self::new(dialect);
         match row {
             RowChange::Insert(row) => builder.inserts(table, &[row], Some(number)),
+            RowChange::Update(before, after) => builder.update(table, before, after, Some(number)),
+            RowChange::Delete(row) => builder.delete(table, row, Some(number)),
+        }
+        builder.finish().into_iter().next()
+    }
+
+    /// An UPDATE or DELETE whose row the key did not find, though it may be there: a lookup rounds to the column's
+    /// decimals, and MariaDB keeps the digits of values that were there before the column got its decimals
+    /// (`MODIFY c FLOAT(9,3)`). This one compares values without the key; `None` where there is no such column.
+    pub fn single_by_value(
+        dialect: Dialect,
+        row: &RowChange,
+        table: &Arc<Table>,
+        number: usize,
+    ) -> Option<Packet> {
+        if !has_scaled_key(table) {
+            return None;
+        }
+        let mut builder = Self { by_value: true, ..Self::new(dialect) };
+        match row {
+            RowChange::Insert(_) => return None,
             RowChange::Update(before, after) => builder.update(table, before, after, Some(number)),
             RowChange::Delete(row) => builder.delete(table, row, Some(number)),
         }
@@ -430,7 +454,7 @@ impl Builder {
                 write_ident(&column.name, out);
             }
         }
-        write_where(table, before, long, &mut self.current);
+        write_where(table, before, long, self.by_value, &mut self.current);
         self.end(table, Verb::Update, 1, change);
     }
 
@@ -443,7 +467,7 @@ impl Builder {
         let out = &mut self.current.sql;
         out.extend_from_slice(b"DELETE FROM ");
         write_table(table, out);
-        write_where(table, row, long, &mut self.current);
+        write_where(table, row, long, self.by_value, &mut self.current);
         self.end(table, Verb::Delete, 1, change);
     }
 
@@ -550,15 +574,29 @@ fn is_long(table: &Table, rows: &[&Row]) -> bool {
         && !rows.iter().any(|row| has_error_value(table, row))
 }
 
-/// The WHERE clause that finds exactly one row.
-fn write_where(table: &Table, row: &Row, long: bool, packet: &mut Packet) {
+/// The key has a number with a fixed count of decimals (`FLOAT(9,3)`).
+fn has_scaled_key(table: &Table) -> bool {
+    table.shape != Shape::Keyless && table.identity.iter().any(|index| is_scaled(table.column(*index)))
+}
+
+fn is_scaled(column: &ColumnInfo) -> bool {
+    matches!(column.data_type, ColumnType::Float | ColumnType::Double)
+        && column.column_type_text.contains('(')
+}
+
+/// The WHERE clause that finds exactly one row; `by_value` as [`Builder::single_by_value`] says.
+fn write_where(table: &Table, row: &Row, long: bool, by_value: bool, packet: &mut Packet) {
     packet.sql.extend_from_slice(b" WHERE ");
     if table.shape != Shape::Keyless {
         for (place, index) in table.identity.iter().enumerate() {
             if place > 0 {
                 packet.sql.extend_from_slice(b" AND ");
             }
-            write_ident(&table.column(*index).name, &mut packet.sql);
+            let column = table.column(*index);
+            write_ident(&column.name, &mut packet.sql);
+            if by_value && is_scaled(column) {
+                packet.sql.extend_from_slice(b"*1e0");
+            }
             packet.sql.push(b'=');
             packet.value(row, *index, table, false);
         }
