@@ -608,3 +608,45 @@ async fn table_structures_are_compared_in_dms_words() {
     assert!(has(&texts(&report), "fail to join the table structures: column v"), "{:#?}", texts(&report));
     assert!(report.items.iter().any(|item| item.name.starts_with("optimistic sharding table")));
 }
+
+/// Two tables whose names differ by case only: DM's refusal, unless case counts and the target sees it.
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_differ_by_case_only_do_not_meet_in_one_table() {
+    let source = ["--lower-case-table-names=0"];
+    let target = ["--lower-case-table-names=1"];
+    let (source, exact, folding) = tokio::join!(
+        Server::start(Kind::Mysql, &source),
+        Server::start(Kind::Mysql, &[]),
+        Server::start(Kind::Mariadb, &target)
+    );
+    source
+        .execute(&[
+            "CREATE DATABASE shop",
+            "CREATE TABLE shop.T (id INT PRIMARY KEY)",
+            "CREATE TABLE shop.t (id INT PRIMARY KEY)",
+            "CREATE TABLE shop.u (id INT PRIMARY KEY)",
+        ])
+        .await;
+    let list =
+        |more: &str| format!("    block-allow-list: b\nblock-allow-list: {{b: {{do-dbs: [shop]}}}}\n{more}");
+    let routes = "case-sensitive: true\nroutes: {r: {schema-pattern: shop, table-pattern: T, target-schema: shop, target-table: big}}";
+    let mut rig = Rig { source, target: exact };
+    let report = rig.plan("all", &list("")).check().await;
+    let error = report.error.unwrap();
+    assert_eq!(error.code, codes::TASK_CHECK_SAME_TABLE_NAME, "{error}");
+    assert!(
+        error.to_string().contains("same table name in case-insensitive `shop`.`T` vs `shop`.`t`"),
+        "{error}"
+    );
+    let report = rig.plan("all", &list("case-sensitive: true")).check().await;
+    assert!(report.passed, "{}", report.text);
+    rig.target = folding;
+    let report = rig.plan("all", &list("case-sensitive: true")).check().await;
+    let error = report.error.unwrap();
+    assert_eq!(error.code, codes::TASK_CHECK_SAME_TABLE_NAME, "{error}");
+    assert!(error.to_string().contains("lower_case_table_names"), "{error}");
+    let routed =
+        list(routes).replacen("    block-allow-list", "    route-rules: [r]\n    block-allow-list", 1);
+    let report = rig.plan("all", &routed).check().await;
+    assert!(report.passed, "{}", report.text);
+}

@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
+#[path = "formats/huge_file.rs"]
+mod huge_file;
+#[path = "formats/older.rs"]
+mod older;
 #[path = "support/stream_rig.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod stream_rig;

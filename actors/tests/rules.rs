@@ -4,16 +4,19 @@
 
 #[path = "rules/extracted.rs"]
 mod extracted;
+#[path = "support/stream_rig.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod stream_rig;
 mod support;
 
 use std::time::Duration;
 
 use dmnode_actors::sync::{self, SyncSpec};
-use dmnode_actors::unit::{UnitContext, UnitResult};
+use dmnode_actors::unit::UnitContext;
 use dmnode_model::config::{SourceConfig, TaskConfig};
-use dmnode_model::{CodedError, Epoch, SourceId, TaskName, codes};
+use dmnode_model::{Epoch, SourceId, TaskName, codes};
+use stream_rig::Running;
 use support::{Kind, Server};
-use tokio::task::JoinHandle;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -28,17 +31,6 @@ struct Rules {
     /// Further lines of task.yaml.
     task: String,
     epoch: u64,
-}
-
-struct Running {
-    ctx: UnitContext,
-    handle: JoinHandle<UnitResult>,
-}
-
-impl Running {
-    async fn error(self) -> CodedError {
-        tokio::time::timeout(PATIENCE, self.handle).await.expect("ends").unwrap().expect_err("an error")
-    }
 }
 
 impl Rules {
@@ -276,4 +268,34 @@ async fn f13_a_table_created_later_that_matches_nothing_is_told() {
     assert!(told[0].contains("`shard_1`.`t_17` was created") && told[0].contains("of 0-6 or 3"), "{told:?}");
     assert!(told[1].contains("`shard_1`.`t_5`") && told[1].contains("keeps its name"), "{told:?}");
     assert!(told[2].contains("`shard_10`.`t_1`") && told[2].contains("do-dbs"), "{told:?}");
+}
+
+/// What stops the task on a real server: a shard is dropped whose target holds the rows of others. A filter passes it.
+#[tokio::test]
+async fn f18_a_filter_passes_the_drop_of_a_shard() {
+    let mut rig = Rules::new(Kind::Mariadb, Kind::Mysql).await;
+    rig.instance = "    block-allow-list: b\n    route-rules: [r]\n".into();
+    rig.task = "block-allow-list: {b: {do-dbs: [app, mark]}}\n\
+        routes: {r: {schema-pattern: app, table-pattern: 't_*', target-schema: app, target-table: t}}\n"
+        .into();
+    rig.source
+        .execute(&[
+            "CREATE DATABASE app",
+            "CREATE TABLE app.t_1 (id INT PRIMARY KEY)",
+            "CREATE TABLE app.t_2 (id INT PRIMARY KEY)",
+            "INSERT INTO app.t_1 VALUES (1)",
+            "INSERT INTO app.t_2 VALUES (2)",
+            "DROP TABLE app.t_1",
+            "INSERT INTO app.t_2 VALUES (3)",
+        ])
+        .await;
+    let error = rig.start("d").error().await;
+    assert_eq!(error.code, codes::DDL_UNSUPPORTED, "{error}");
+    rig.instance.push_str("    filter-rules: [f]\n");
+    rig.task.push_str(
+        "filters: {f: {schema-pattern: app, table-pattern: 't_*', events: [drop table], action: Ignore}}\n",
+    );
+    let mut running = rig.start("d");
+    rig.caught_up(&mut running).await;
+    assert_eq!(rig.rows("SELECT id FROM app.t ORDER BY id").await, ["1", "2", "3"]);
 }

@@ -12,186 +12,20 @@ mod passing;
 mod proxy;
 #[path = "sync/splitting.rs"]
 mod splitting;
+#[path = "support/stream_rig.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod stream_rig;
 mod support;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dmnode_actors::sync::{self, SyncSpec};
-use dmnode_actors::unit::{UnitContext, UnitDone, UnitResult};
-use dmnode_model::config::{SourceConfig, TaskConfig};
-use dmnode_model::{CodedError, Epoch, SourceId, TaskName, codes};
+use dmnode_model::{CodedError, codes};
 use proxy::Proxy;
+use stream_rig::{Running, StreamRig as Rig};
 use support::{Kind, Server};
-use tokio::task::JoinHandle;
 
-const SOURCE: &str = "s1";
-const TASK: &str = "t";
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A pair of servers with an incremental task between them.
-struct Rig {
-    source: Server,
-    target: Server,
-    gtid: bool,
-    workers: usize,
-    /// Where the task reaches the target.
-    target_port: u16,
-    /// Further lines of the task file; a route must be first and have the name `r`.
-    task: String,
-    /// Whether the task names its start: the first byte of the first file.
-    meta: bool,
-    epoch: u64,
-    /// What an operator decided.
-    decisions: Vec<dmnode_model::StreamDecision>,
-}
-
-struct Running {
-    ctx: UnitContext,
-    handle: JoinHandle<UnitResult>,
-}
-
-impl Running {
-    /// The process is gone from one moment to the next.
-    async fn crash(self) {
-        self.handle.abort();
-        let _ = self.handle.await;
-    }
-
-    async fn stop(self) {
-        self.ctx.cancel.cancel();
-        match tokio::time::timeout(PATIENCE, self.handle).await.expect("stops").unwrap() {
-            Ok(UnitDone::Cancelled) => {}
-            other => panic!("{other:?}"),
-        }
-    }
-
-    async fn error(self) -> CodedError {
-        tokio::time::timeout(PATIENCE, self.handle).await.expect("ends").unwrap().expect_err("an error")
-    }
-}
-
-impl Rig {
-    async fn new(from: Kind, to: Kind, gtid: bool) -> Self {
-        Self::with(from, &[], to, gtid).await
-    }
-
-    async fn with(from: Kind, source: &[&str], to: Kind, gtid: bool) -> Self {
-        let (source, target) = tokio::join!(Server::start(from, source), Server::start(to, &[]));
-        let target_port = target.port;
-        Self {
-            source,
-            target,
-            gtid,
-            workers: 4,
-            target_port,
-            task: String::new(),
-            meta: true,
-            epoch: 1,
-            decisions: Vec::new(),
-        }
-    }
-
-    fn spec(&self) -> SyncSpec {
-        let yaml = format!(
-            "source-id: {SOURCE}\nenable-gtid: {}\nfrom:\n  host: 127.0.0.1\n  port: {}\n  user: root\n  password: ''\n",
-            self.gtid, self.source.port,
-        );
-        let source = SourceConfig::from_yaml(&yaml, None).unwrap().value;
-        // From the first byte of the first file: the target starts empty.
-        let meta =
-            if self.meta { "    meta:\n      binlog-name: bin.000001\n      binlog-pos: 4\n" } else { "" };
-        let yaml = format!(
-            "name: {TASK}\ntask-mode: incremental\ntarget-database:\n  host: 127.0.0.1\n  port: {}\n  user: root\n  password: ''\n\
-             mysql-instances:\n  - source-id: {SOURCE}\n{meta}    syncer-config-name: g\n    block-allow-list: b\n{}\
-             block-allow-list:\n  b:\n    do-dbs: ['~^app', 'shop']\n\
-             syncers:\n  g:\n    worker-count: {}\n{}\n",
-            self.target_port,
-            if self.task.starts_with("routes:") { "    route-rules: [r]\n" } else { "" },
-            self.workers,
-            self.task
-        );
-        let task = TaskConfig::from_yaml(&yaml, None).unwrap_or_else(|err| panic!("{err}\n{yaml}")).value;
-        let mut subtask = task.subtask(&SourceId::new(SOURCE)).unwrap();
-        subtask.decisions.clone_from(&self.decisions);
-        SyncSpec { source, subtask, until: None }
-    }
-
-    /// A new generation, as after a crash: with the next epoch.
-    fn start(&mut self) -> Running {
-        self.epoch += 1;
-        self.start_as(self.epoch)
-    }
-
-    fn start_as(&self, epoch: u64) -> Running {
-        let ctx = UnitContext::detached(TaskName::new(TASK), SourceId::new(SOURCE), Epoch(epoch));
-        let handle = tokio::spawn(sync::run(ctx.clone(), self.spec()));
-        Running { ctx, handle }
-    }
-
-    /// Waits until the target has a row that was written last, and the unit still runs.
-    async fn caught_up(&self, running: &mut Running) {
-        let mut conn = self.source.connect().await;
-        conn.execute("CREATE DATABASE IF NOT EXISTS app").await.unwrap();
-        conn.execute("CREATE TABLE IF NOT EXISTS app.mark (id INT PRIMARY KEY AUTO_INCREMENT)")
-            .await
-            .unwrap();
-        let id = conn.execute("INSERT INTO app.mark VALUES ()").await.unwrap().last_insert_id;
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        let mut target = self.target.connect().await;
-        loop {
-            if let Ok(rows) = target.query(format!("SELECT 1 FROM app.mark WHERE id = {id}")).await
-                && rows.len() == 1
-            {
-                return;
-            }
-            if running.handle.is_finished() {
-                panic!("the unit ended: {:?}", (&mut running.handle).await);
-            }
-            assert!(
-                tokio::time::Instant::now() < deadline,
-                "not caught up: {:?}",
-                running.ctx.status.snapshot().1
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    /// Both servers have the same tables with the same rows.
-    async fn assert_equal(&self) {
-        let (source, target) = (content(&self.source).await, content(&self.target).await);
-        assert_eq!(source.keys().collect::<Vec<_>>(), target.keys().collect::<Vec<_>>(), "the same tables");
-        for (table, rows) in &source {
-            assert!(
-                target[table] == *rows,
-                "{table}: {} rows at the source, {} in the target",
-                rows.len(),
-                target[table].len()
-            );
-        }
-    }
-}
-
-/// All tables of the databases of the tests, rows in a fixed order, values as bytes.
-async fn content(server: &Server) -> BTreeMap<String, Vec<Vec<Option<Vec<u8>>>>> {
-    let mut conn = server.connect_raw().await;
-    let tables = conn
-        .query("SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema LIKE 'app%' OR table_schema = 'shop'")
-        .await
-        .unwrap();
-    let mut all = BTreeMap::new();
-    for table in tables {
-        let name = format!("`{}`.`{}`", table.str(0).unwrap(), table.str(1).unwrap());
-        let rows = conn.query(format!("SELECT * FROM {name}")).await.unwrap();
-        let mut rows: Vec<Vec<Option<Vec<u8>>>> = rows
-            .iter()
-            .map(|row| (0..row.len()).map(|index| row.bytes(index).map(<[u8]>::to_vec)).collect())
-            .collect();
-        rows.sort();
-        all.insert(name, rows);
-    }
-    all
-}
 
 const SCHEMA: &[&str] = &[
     "CREATE DATABASE app",
@@ -577,7 +411,7 @@ async fn a_task_without_meta_begins_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_anonymous_transaction_is_applied_once() {
     let arguments = ["--enforce-gtid-consistency=OFF", "--gtid-mode=OFF"];
-    let mut rig = Rig::with(Kind::Mysql, &arguments, Kind::Mariadb, false).await;
+    let mut rig = Rig::with(Kind::Mysql, &arguments, Kind::Mariadb, &[], false).await;
     rig.source
         .execute(&["CREATE DATABASE app", "CREATE TABLE app.log (pad VARCHAR(1000)) CHARSET latin1"])
         .await;
@@ -730,7 +564,7 @@ async fn ddl_means_the_same(from: Kind, to: Kind) {
     let arguments = ["TZ=Asia/Kolkata", "--lower-case-table-names=1"];
     // MySQL decides on the case of names when its data directory is made.
     let arguments = if from == Kind::Mysql { &arguments[..1] } else { &arguments[..] };
-    let mut rig = Rig::with(from, arguments, to, true).await;
+    let mut rig = Rig::with(from, arguments, to, &[], true).await;
     let mut names: Vec<String> = vec![
         "CREATE DATABASE app".into(),
         "CREATE TABLE app.zoned (id INT PRIMARY KEY)".into(),

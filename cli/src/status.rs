@@ -110,6 +110,7 @@ pub fn render(answer: &Value) -> String {
             for warning in list(&subtask["sync"], "warnings").iter().filter_map(Value::as_str) {
                 below.push(styled(WARN, &format!("{name}: warning: {warning}")));
             }
+            below.extend(replication_notes(&name, &subtask["sync"]));
             below.extend(what_next(text(subtask, "name"), subtask));
             below.extend(restarts(&name, subtask));
         }
@@ -120,6 +121,46 @@ pub fn render(answer: &Value) -> String {
         out.push_str(&line);
     }
     out
+}
+
+/// What an operator must know of the replication beside its lag: safe mode, a large transaction, what was done otherwise
+/// than at the source, what was passed over.
+fn replication_notes(name: &str, sync: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
+    let safe_mode = &sync["safeMode"];
+    if safe_mode.is_object() {
+        let (reason, until) = (text(safe_mode, "reason"), text(safe_mode, "until"));
+        lines.push(styled(WARN, &format!("{name}: safe mode ({reason}) until {until}")));
+    }
+    let large = &sync["largeTransaction"];
+    if large.is_object() {
+        lines.push(format!(
+            "{name}: a large transaction is on its way into the target: {} rows in {} s, from {}",
+            grouped(number(large, "rows").unwrap_or_default()),
+            number(large, "seconds").unwrap_or_default(),
+            text(large, "location")
+        ));
+    }
+    let counts = |field: &str| {
+        let counts = list(sync, field).iter().map(|one| {
+            format!("{} ({})", text(one, "kind"), grouped(number(one, "count").unwrap_or_default()))
+        });
+        counts.collect::<Vec<_>>().join(", ")
+    };
+    let conflicts = counts("conflicts");
+    if !conflicts.is_empty() {
+        lines.push(styled(
+            WARN,
+            &format!("{name}: rows in the target were not what they were at the source: {conflicts}; find the difference with diff"),
+        ));
+    }
+    let passed_over = counts("notMigrated");
+    if !passed_over.is_empty() {
+        lines.push(format!(
+            "{name}: not migrated, since they hold no rows: statements on {passed_over}; make in the target by hand what is needed of them"
+        ));
+    }
+    lines
 }
 
 fn stage_cell(subtask: &Value) -> Cell {
@@ -248,10 +289,17 @@ pub fn lag(subtask: &Value) -> String {
     }
 }
 
+/// As `file:offset`, which `binlog` takes and a narrow column does not break.
 fn position(subtask: &Value) -> String {
     let load = text(&subtask["load"], "metaBinlog");
     let sync = text(&subtask["sync"], "syncerBinlog");
-    if sync.is_empty() { load.to_owned() } else { sync.to_owned() }
+    let position = if sync.is_empty() { load } else { sync };
+    let parts = position.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')?.split_once(", "));
+    match parts {
+        Some(("", _)) => String::new(),
+        Some((file, offset)) => format!("{file}:{offset}"),
+        None => position.to_owned(),
+    }
 }
 
 /// A number with its thousands set apart.
@@ -325,12 +373,32 @@ mod tests {
     #[test]
     fn the_table_shows_rows_lag_and_errors() {
         let shown = render(&answer(&[("s1", "Running", Value::Null), ("s2", "Paused", error())]));
-        for part in
-            ["1,234,567 rows", "in step", "(bin.000001, 4)", "error 10006: m", "cause: c", "remedy: w"]
-        {
+        for part in ["1,234,567 rows", "in step", "bin.000001:4", "error 10006: m", "cause: c", "remedy: w"] {
             assert!(shown.contains(part), "{part} in {shown}");
         }
         assert_eq!(render(&json!({"result": true, "sources": []})), "no tasks");
+    }
+
+    #[test]
+    fn what_is_not_a_matter_of_course_is_said() {
+        let mut value = answer(&[("s1", "Running", Value::Null)]);
+        let plain = render(&value);
+        assert!(!plain.contains("not migrated") && !plain.contains("safe mode"), "{plain}");
+        let sync = &mut value["sources"][0]["subTaskStatus"][0]["sync"];
+        sync["notMigrated"] = json!([{"kind": "view", "count": "1200"}, {"kind": "trigger", "count": "2"}]);
+        sync["conflicts"] = json!([{"kind": "update-repaired", "count": 3}]);
+        sync["safeMode"] = json!({"reason": "asked for", "until": "(bin.000002, 4)"});
+        sync["largeTransaction"] =
+            json!({"location": "bin.000001:700", "rows": "5000000", "bytes": "1", "seconds": "12"});
+        let shown = render(&value);
+        for part in [
+            "statements on view (1,200), trigger (2); make in the target by hand",
+            "not what they were at the source: update-repaired (3)",
+            "safe mode (asked for) until (bin.000002, 4)",
+            "5,000,000 rows in 12 s, from bin.000001:700",
+        ] {
+            assert!(shown.contains(part), "{part} in {shown}");
+        }
     }
 
     #[test]

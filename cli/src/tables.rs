@@ -125,11 +125,12 @@ pub fn checked(answer: &Value) -> String {
 /// The text of a check: its items as a table when there are any.
 pub fn check(msg: &str) -> String {
     let Some((lead, details)) = msg.split_once("detail: ") else { return msg.trim_end().to_owned() };
-    let Some(details) =
-        serde_json::Deserializer::from_str(details).into_iter::<Value>().next().and_then(Result::ok)
-    else {
-        return msg.to_owned();
-    };
+    let mut values = serde_json::Deserializer::from_str(details).into_iter::<Value>();
+    let Some(Ok(parsed)) = values.next() else { return msg.to_owned() };
+    // Behind the items stand warnings about the file and notes, one a line.
+    let more = details.get(values.byte_offset()..).unwrap_or_default();
+    let more = more.split_once('\n').map(|(_, lines)| lines.trim_end()).unwrap_or_default();
+    let details = parsed;
     let mut rows = table(&["CHECK", "STATE", "FINDING", "WHAT TO DO"]);
     for item in list(&details, "results") {
         let color = |state: &str| if state == "fail" { Color::Red } else { Color::Yellow };
@@ -148,9 +149,10 @@ pub fn check(msg: &str) -> String {
                 "" => text(item, "instruction"),
                 own => own,
             };
+            let finding = short(text(error, "short_error"));
             let finding = match text(item, "extra") {
-                "" => text(error, "short_error").to_owned(),
-                extra => format!("{}\n{extra}", text(error, "short_error")),
+                "" => finding,
+                extra => format!("{finding}\n{extra}"),
             };
             rows.add_row([
                 Cell::new(text(item, "name")),
@@ -174,11 +176,23 @@ pub fn check(msg: &str) -> String {
     let line = if passed { line } else { styled(BAD, &line) };
     // What stands before the sentence is the code of the error, if there is one.
     let lead = lead.split(", Message:").next().filter(|code| code.starts_with("[code=")).unwrap_or_default();
-    [lead.to_owned(), rows.to_string(), line]
+    [lead.to_owned(), rows.to_string(), more.to_owned(), line]
         .into_iter()
         .filter(|part| !part.is_empty())
         .collect::<Vec<_>>()
         .join("\n")
+}
+
+/// A coded error as a cell can hold it: number and message; the rest of the code is for machines.
+fn short(error: &str) -> String {
+    let parts = error.strip_prefix("[code=").and_then(|rest| {
+        let (code, rest) = rest.split_once(':')?;
+        Some((code, rest.split_once("], Message: ")?.1))
+    });
+    match parts {
+        Some((code, message)) => format!("{code}: {message}"),
+        None => error.to_owned(),
+    }
 }
 
 fn with_message(answer: &Value, body: Option<String>) -> String {
@@ -209,6 +223,24 @@ mod tests {
         ] {
             assert!(shown.contains(part), "{part} in {shown}");
         }
+        let msg = msg.replace(
+            "\"binlog_format is STATEMENT\"",
+            "\"[code=60601:class=task-check:scope=upstream:level=high], Message: binlog_format is wrong\"",
+        );
+        let shown = check(&format!(
+            "{msg}\nwarning: an unknown field\nnote: not migrated from source s1: view `a`.`v`"
+        ));
+        for part in [
+            "60601: binlog_format",
+            "warning: an unknown field",
+            "note: not migrated from source s1: view `a`.`v`",
+        ] {
+            assert!(shown.contains(part), "{part} in {shown}");
+        }
+        assert!(
+            !shown.contains("class=task-check:scope=upstream") && !shown.contains("Workaround"),
+            "{shown}"
+        );
         assert_eq!(check("pre-check is passed. "), "pre-check is passed.");
         assert_eq!(check("detail: {broken"), "detail: {broken");
     }

@@ -29,4 +29,6 @@ pub use route::{ExtendedColumn, Router};
 pub use routing::{rewrite_routed, split_statements, strip_create_select_suffix};
 pub use split::{split_operations, splitting_may_help, without_hints};
 pub use statement::{NameRef, NameRole, SchemaRef, Statement, StatementKind, XaVerb, rewrite};
-pub use translate::{ServerVersion, Translated, translate, translate_collation, translate_with_default};
+pub use translate::{
+    ServerVersion, Translated, translate, translate_collation, translate_with_default, with_utf8mb4_collation,
+};

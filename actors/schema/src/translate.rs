@@ -101,6 +101,28 @@ pub fn translate_with_default(
     Ok(Translated { sql, prelude, notes })
 }
 
+/// A definition from a MySQL server to which `CHARACTER SET utf8mb4` meant this collation, for one to which it means
+/// another one. Everything else stays byte for byte.
+pub fn with_utf8mb4_collation(sql: &str, mode: SqlMode, collation: &str) -> String {
+    let statement = Statement::classify(sql, "", mode);
+    let tokens = Tokens::of(sql, mode);
+    let mut work = Work {
+        tokens: &tokens,
+        shape: Shape::of(&tokens, &statement),
+        statement: &statement,
+        edits: Edits::new(sql),
+        removed: Vec::new(),
+        prelude: Vec::new(),
+        notes: Vec::new(),
+        from: Flavor::Mysql,
+        to: Flavor::Mysql,
+        to_version: ServerVersion::default(),
+        utf8mb4_collation: Some(collation),
+    };
+    collation::spell_defaults_out(&mut work);
+    work.edits.apply()
+}
+
 /// The executed comments of one flavour mean nothing, or something else, to the other: their content is laid bare.
 fn unwrap_executed_comments(sql: &str, mode: SqlMode) -> String {
     let tokens = Tokens::with_comment_marks(sql, mode);

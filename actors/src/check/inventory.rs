@@ -185,16 +185,21 @@ fn wrap(code: u32, message: &str, err: CodedError) -> CodedError {
     wrapped
 }
 
-/// Two target tables whose names differ only by case, when case is not to matter.
-pub(super) fn names_that_clash(sources: &[Source<'_>]) -> Option<CodedError> {
+/// Two target tables whose names differ only by case, when case is not to matter, or does not to the target.
+pub(super) fn names_that_clash(sources: &[Source<'_>], target_folds: bool) -> Option<CodedError> {
     let mut seen: HashMap<String, &TableName> = HashMap::new();
-    for source in sources.iter().filter(|s| !s.subtask.case_sensitive) {
+    for source in sources.iter().filter(|s| target_folds || !s.subtask.case_sensitive) {
         for table in &source.inventory.tables {
             let folded = table.to.quoted().to_lowercase();
             let first = *seen.entry(folded).or_insert(&table.to);
             if *first != table.to {
                 let message = format!("same table name in case-insensitive {first} vs {}", table.to);
-                return Some(CodedError::new(codes::TASK_CHECK_SAME_TABLE_NAME, message));
+                let error = CodedError::new(codes::TASK_CHECK_SAME_TABLE_NAME, message);
+                return Some(if target_folds {
+                    error.cause("the target does not tell them apart (lower_case_table_names)")
+                } else {
+                    error
+                });
             }
         }
     }

@@ -100,7 +100,7 @@ pub async fn check_task(subtasks: &[(SourceConfig, SubtaskConfig)], options: &Ch
         Ok(opened) => opened,
         Err(err) => return CheckReport::not_started(err.annotate("fail to initialize checker")),
     };
-    if let Some(err) = inventory::names_that_clash(&sources) {
+    if let Some(err) = inventory::names_that_clash(&sources, target.info.lower_case_table_names != 0) {
         return CheckReport::not_started(err.annotate("fail to initialize checker"));
     }
     run_items(sources, target, options).await

@@ -19,7 +19,7 @@ use super::columns::CopyColumn;
 use super::inventory::{identity, source_error};
 use super::progress::{CopyCounters, earned};
 use super::text::{
-    BUFFER_BYTES, LoadText, RowSize, insert_heads, load_statement, push_long_values, push_values,
+    BUFFER_BYTES, LoadText, RowSize, insert_head, load_statement, push_long_values, push_values,
 };
 use crate::computed::Computed;
 use crate::failpoint;
@@ -224,9 +224,9 @@ impl CopyChunk<'_> {
             let (sender, receiver) = mpsc::channel(BUFFERS);
             tokio::join!(pump.load_text(sender), load(transaction, &sql, receiver, &expected))
         } else {
-            let (head, strict) = insert_heads(&table.target, &table.columns, table.computed.any());
+            let head = insert_head(&table.target, &table.columns, table.computed.any());
             let (sender, receiver) = mpsc::channel(BUFFERS);
-            tokio::join!(pump.insert_text(sender, (&head, &strict)), insert(transaction, receiver, &expected))
+            tokio::join!(pump.insert_text(sender, &head), insert(transaction, receiver, &expected))
         };
         let written = match (read, written) {
             (Err(error), _) => return Err(error),
@@ -408,11 +408,7 @@ impl Pump<'_, '_> {
         sender.send(data).await.is_ok()
     }
 
-    async fn insert_text(
-        &mut self,
-        sender: mpsc::Sender<Piece>,
-        (head, strict_head): (&str, &str),
-    ) -> Result<(), ApplyError> {
+    async fn insert_text(&mut self, sender: mpsc::Sender<Piece>, head: &str) -> Result<(), ApplyError> {
         let most = self.packet.saturating_sub(PACKET_SLACK).max(PACKET_LEAST);
         let mut sql = Vec::new();
         let mut values = Vec::new();
@@ -423,7 +419,7 @@ impl Pump<'_, '_> {
                 push_long_values(&mut row, self.columns, self.types, &mut values)
             {
                 drop(row);
-                let text = [strict_head.as_bytes(), &values].concat();
+                let text = [head.as_bytes(), &values].concat();
                 let lengths: Vec<usize> = parameters.iter().map(Vec::len).collect();
                 let needed = packet_needed(text.len(), &lengths, self.packet);
                 if needed > self.packet {

@@ -15,6 +15,7 @@ use dmnode_model::policy::Fault;
 use dmnode_mysql::{Connection, ServerInfo, SqlError, TableInfo};
 use dmnode_schema::{
     Router, SqlMode, Statement, rewrite_routed, translate_collation, translate_with_default,
+    with_utf8mb4_collation,
 };
 
 use super::chunks::{ChunkTable, PlannedTable};
@@ -510,6 +511,10 @@ pub(super) fn create_statements(
     let statement = Statement::classify(create, &name.schema, mode);
     let routed = rewrite_routed(create, &statement, router)?;
     let Dialects { from, to, version, utf8mb4 } = *dialects;
+    let routed = match utf8mb4 {
+        Some(collation) if to == from => with_utf8mb4_collation(&routed, mode, collation),
+        _ => routed,
+    };
     let translated =
         translate_with_default(&routed, mode, from, to, version, utf8mb4).map_err(|err| err.object(name))?;
     for note in &translated.notes {

@@ -5,7 +5,7 @@ use dmnode_model::ids::TableName;
 use dmnode_mysql::{JsonTypes, TextRow, write_typed_json};
 
 use super::columns::{CopyColumn, Literal};
-use crate::lenient;
+use crate::lenient::{self, Write};
 
 /// Size of the buffers that travel from the reader to the loader.
 pub(super) const BUFFER_BYTES: usize = 128 * 1024;
@@ -33,24 +33,18 @@ pub(super) fn load_statement(target: &TableName, columns: &[CopyColumn]) -> Stri
     )
 }
 
-/// The head of a multi-row INSERT, and that of one whose rows have no error value; `computed` when the target computes
-/// columns.
-pub(super) fn insert_heads(target: &TableName, columns: &[CopyColumn], computed: bool) -> (String, String) {
+/// The head of an INSERT; `computed` when the target computes columns.
+pub(super) fn insert_head(target: &TableName, columns: &[CopyColumn], computed: bool) -> String {
     let names: Vec<&str> = columns.iter().map(|column| column.target.as_str()).collect();
-    let members = columns.iter().any(|column| column.member || column.vector);
-    let rest = format!("{target} ({}) VALUES ", names.join(","));
-    let insert = if members || computed { lenient::INSERT } else { STRICT };
-    (format!("{insert}{rest}"), format!("{STRICT}{rest}"))
+    let lenient = computed || columns.iter().any(|column| column.member || column.vector);
+    format!("{}{target} ({}) VALUES ", lenient::begin(Write::Insert, lenient), names.join(","))
 }
-
-/// How an INSERT begins that may write no error value.
-const STRICT: &str = "INSERT INTO ";
 
 /// Values of at least this size travel as parameters: as hexadecimal they would take twice their size, several times.
 const LONG: usize = 1 << 20;
 
 /// Appends one row in parentheses with its long values as parameters, which are taken out of the row; `None` when the row
-/// has none, or must be written otherwise: with the types in its JSON, or by a lenient statement.
+/// has none, or must be written otherwise: with the types in its JSON.
 pub(super) fn push_long_values(
     row: &mut TextRow,
     columns: &[CopyColumn],
@@ -61,9 +55,7 @@ pub(super) fn push_long_values(
         matches!(column.literal, Literal::Binary | Literal::Text(_))
             && row.bytes(index).is_some_and(|value| value.len() >= LONG)
     };
-    let is_error =
-        |(index, column): (usize, &CopyColumn)| row.bytes(index).is_some_and(|value| column.is_error(value));
-    if types || !columns.iter().enumerate().any(is_long) || columns.iter().enumerate().any(is_error) {
+    if types || !columns.iter().enumerate().any(is_long) {
         return None;
     }
     let (mut size, mut parameters) = (RowSize::default(), Vec::new());
@@ -86,7 +78,7 @@ pub(super) fn push_long_values(
                 out.extend_from_slice(format!("CONVERT(CAST(? AS BINARY) USING {charset})").as_bytes());
                 parameters.push(value);
             }
-            literal => push_literal(&value, literal, out),
+            _ => push_value(&value, column, out),
         }
     }
     out.push(b')');
@@ -208,12 +200,7 @@ pub(super) fn push_values(
             }
             Some(value) => {
                 size.add(value, column);
-                if column.vector && value.is_empty() {
-                    // What a column without a default gets.
-                    out.extend_from_slice(b"DEFAULT");
-                } else {
-                    push_literal(value, &column.literal, out);
-                }
+                push_value(value, column, out);
             }
         }
         if places {
@@ -222,6 +209,15 @@ pub(super) fn push_values(
     }
     out.push(b')');
     Some(size)
+}
+
+fn push_value(value: &[u8], column: &CopyColumn, out: &mut Vec<u8>) {
+    if column.vector && value.is_empty() {
+        // What a column without a default gets.
+        out.extend_from_slice(b"DEFAULT");
+    } else {
+        push_literal(value, &column.literal, out);
+    }
 }
 
 /// Appends a value as a literal.

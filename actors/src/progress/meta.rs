@@ -79,7 +79,7 @@ impl Facts {
 /// What was in the target before a task, so that it is never taken for the task's own.
 pub(crate) const BEFORE_SUFFIX: &str = "dmnode_before";
 /// Longest wait for another unit that writes it down.
-const LOCK_SECONDS: u64 = 60;
+const LOCK_SECONDS: u64 = 10;
 /// Databases of the servers themselves.
 pub(crate) const SYSTEM_SCHEMAS: &str = "'mysql', 'information_schema', 'performance_schema', 'sys'";
 

@@ -30,6 +30,15 @@ const ASK_LIMIT: Duration = Duration::from_secs(60);
 /// So many tables are named in one report.
 const NAMED_MAX: usize = 10;
 
+/// Whether a shadow's statement may change what its rows have: all but the next AUTO_INCREMENT value, which gh-ost sets by
+/// a statement of its own.
+fn changes_structure(sql: &str) -> bool {
+    let sql = sql.trim_end().trim_end_matches(|c: char| c.is_ascii_digit() || c == '=' || c.is_whitespace());
+    let ends = sql.len().checked_sub("auto_increment".len()).and_then(|at| sql.get(at..));
+    // One option alone has no comma.
+    sql.contains(',') || !ends.is_some_and(|word| word.eq_ignore_ascii_case("auto_increment"))
+}
+
 impl Stream {
     /// What is to be executed for a statement of an online schema change, with names that are the same after a crash.
     pub(super) async fn online_statements(
@@ -103,6 +112,13 @@ impl Stream {
         {
             let sql = format!("ALTER TABLE {} {clauses}", real.quoted());
             all.push(("keys".to_owned(), session_of(create, query, sql)));
+        }
+        let alters = record.statements().iter().filter(|kept| changes_structure(&kept.sql)).count();
+        if alters > 1 {
+            // The tool's rows have the last defaults; rows here get those of the statement that adds the column.
+            self.shared.warn(format!(
+                "the shadow {helper} of {real} was altered {alters} times: rows that were there before may have other values in columns that are new; compare with `diff`"
+            ));
         }
         for (number, kept) in record.statements().iter().enumerate() {
             let sql = self.renamed(kept, query, helper, real);
@@ -362,5 +378,28 @@ pub(super) async fn report_start(
             "tables of online schema changes at the source are not migrated: {}{more}",
             named.join(", ")
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_number_is_no_change_of_structure() {
+        for sql in [
+            "alter /* gh-ost */ table `a`.`_t_gho` auto_increment=5",
+            "ALTER TABLE _t_gho AUTO_INCREMENT = 17 ",
+        ] {
+            assert!(!changes_structure(sql), "{sql}");
+        }
+        for sql in [
+            "ALTER TABLE _t_gho ADD x INT",
+            "ALTER TABLE _t_gho ADD x INT, AUTO_INCREMENT=5",
+            "x",
+            "ALTER TABLE t ADD é1",
+        ] {
+            assert!(changes_structure(sql), "{sql}");
+        }
     }
 }

@@ -121,8 +121,10 @@ impl Reader {
             by_gtid: self.by_gtid,
             by_position_too: self.by_position_too,
         };
+        let mut knows_places = false;
         match judge(&self.endpoint, &probe, known.as_ref(), &read).await? {
             Verdict::Same(unproven) => {
+                knows_places = true;
                 self.link.look_said(unproven);
                 self.link
                     .origin
@@ -153,7 +155,11 @@ impl Reader {
         };
         self.streams_from = probe.info.server_id;
         self.info = probe.info;
-        self.reader = Some(BinlogReader::open(&self.endpoint, &self.info, self.server_id, start).await?);
+        let mut reader = BinlogReader::open(&self.endpoint, &self.info, self.server_id, start).await?;
+        if knows_places {
+            reader.goes_on_after(&self.boundary);
+        }
+        self.reader = Some(reader);
         Ok(())
     }
 

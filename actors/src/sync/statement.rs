@@ -11,7 +11,7 @@ use dmnode_mysql::{
 use super::change::{Change, RowChange};
 use super::compact::Group;
 use super::table::{Shape, Table};
-use crate::lenient;
+use crate::lenient::{self, Write};
 
 /// Most rows in one statement.
 const ROWS_MAX: usize = 1000;
@@ -107,7 +107,8 @@ pub struct Builder {
     current: Packet,
     /// Error values in the statement that is being written.
     error_members: usize,
-    start: &'static str,
+    /// How rows are written that come whole.
+    write: Write,
     /// Rows are found by the values of their key, not by a lookup in it.
     by_value: bool,
 }
@@ -120,7 +121,7 @@ impl Builder {
             packets: Vec::new(),
             current: Packet::default(),
             error_members: 0,
-            start: "INSERT INTO ",
+            write: Write::Insert,
             by_value: false,
         }
     }
@@ -230,7 +231,7 @@ impl Builder {
     /// A row that takes the place of whatever is in its way. Only for safe mode.
     pub fn replace(dialect: Dialect, row: &Row, table: &Arc<Table>, number: usize) -> Option<Packet> {
         let mut builder = Self::new(dialect);
-        builder.start = "REPLACE INTO ";
+        builder.write = Write::Replace;
         builder.inserts(table, &[row], Some(number));
         builder.finish().into_iter().next()
     }
@@ -359,10 +360,10 @@ impl Builder {
     ) {
         let most = if self.dialect.multiple_rows { ROWS_MAX } else { 1 };
         let mut count: usize = 0;
-        let members = rows.iter().any(|row| has_error_value(table, row));
+        let lenient = table.computed.any() || rows.iter().any(|row| has_error_value(table, row));
         for row in rows {
             let memory = row.memory();
-            let long = is_long(table, &[row]);
+            let long = is_long(&[row]);
             if count > 0
                 && (long || count >= most || self.current.sql.len() + memory * 2 > self.dialect.packet_limit)
             {
@@ -375,12 +376,9 @@ impl Builder {
                 if long {
                     self.cut();
                 }
-                let start = self.start;
+                let start = lenient::begin(self.write, lenient);
                 let out = &mut self.current.sql;
-                out.extend_from_slice(
-                    if (members || table.computed.any()) && !long { lenient::INSERT } else { start }
-                        .as_bytes(),
-                );
+                out.extend_from_slice(start.as_bytes());
                 write_table(table, out);
                 out.extend_from_slice(b" (");
                 let mut first = true;
@@ -424,14 +422,13 @@ impl Builder {
             return;
         }
         self.make_room(before.memory() + after.memory());
-        let long = is_long(table, &[before, after]);
+        let long = is_long(&[before, after]);
         if long {
             self.cut();
         }
         let out = &mut self.current.sql;
-        let members = changed.iter().any(|index| is_error(table, after, *index));
-        let lenient = members || (table.computed.any() && !long);
-        out.extend_from_slice(if lenient { lenient::UPDATE } else { "UPDATE " }.as_bytes());
+        let lenient = table.computed.any() || changed.iter().any(|index| is_error(table, after, *index));
+        out.extend_from_slice(lenient::begin(Write::Update, lenient).as_bytes());
         write_table(table, out);
         out.extend_from_slice(b" SET ");
         let mut first = true;
@@ -460,7 +457,7 @@ impl Builder {
 
     fn delete(&mut self, table: &Arc<Table>, row: &Row, change: Option<usize>) {
         self.make_room(row.memory());
-        let long = is_long(table, &[row]);
+        let long = is_long(&[row]);
         if long {
             self.cut();
         }
@@ -568,10 +565,9 @@ fn has_error_value(table: &Table, row: &Row) -> bool {
     table.error_values && table.writable.iter().any(|index| is_error(table, row, *index))
 }
 
-/// Whether a statement with these rows has values that travel as parameters. Not together with an error value: the statement would have to be a lenient one.
-fn is_long(table: &Table, rows: &[&Row]) -> bool {
+/// Whether a statement with these rows has values that travel as parameters.
+fn is_long(rows: &[&Row]) -> bool {
     rows.iter().any(|row| row.values.iter().any(|value| long_value(value).is_some()))
-        && !rows.iter().any(|row| has_error_value(table, row))
 }
 
 /// The key has a number with a fixed count of decimals (`FLOAT(9,3)`).

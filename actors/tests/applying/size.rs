@@ -4,6 +4,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use dmnode_model::config::SafeModeWindow;
+
 use crate::stream_rig::StreamRig;
 use crate::support::Kind;
 use crate::support::rig::Rig;
@@ -235,6 +237,60 @@ async fn long_values_keep_their_bytes() {
         rig.caught_up(&mut running).await;
         rig.assert_equal().await;
         assert_eq!(rig.target.number("SELECT COUNT(*) FROM app.keyless").await, 3);
+        running.stop().await;
+    }
+}
+
+/// A long value in a row that a strict session would refuse for what the target computes from another column, and with an
+/// error value of an ENUM: by the copy (without LOAD DATA), by the stream, and in safe mode.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_rows_of_computed_tables_are_taken() {
+    const TABLE: &str = "CREATE TABLE app.c (id INT PRIMARY KEY, s VARCHAR(20), v LONGBLOB, e ENUM('x', 'y'), \
+                         g INT AS (CAST(s AS SIGNED)) STORED)";
+    for kind in [Kind::Mariadb, Kind::Mysql] {
+        let mut settings = server(kind);
+        settings.push("--local-infile=0");
+        let copy = Rig::with(kind, &server(kind), kind, &settings).await;
+        let rows = [
+            "SET sql_mode = ''",
+            "INSERT INTO app.c (id, s, v, e) VALUES (1, 'one', REPEAT('a', 2000000), 'x'), (2, '2', REPEAT('b', 2000000), '')",
+            "INSERT INTO app.c (id, s, v, e) VALUES (3, 'three', 'c', ''), (4, '4', REPEAT('d', 2000000), 'y')",
+        ];
+        copy.source.execute(&["CREATE DATABASE app", TABLE]).await;
+        copy.source.execute(&rows).await;
+        copy.load(1).await.unwrap_or_else(|error| panic!("{error}"));
+        copy.assert_equal(&[("app", "c", "app", "c")]).await;
+        assert_eq!(copy.target.number("SELECT COUNT(*) FROM app.c WHERE e = 0").await, 2);
+
+        let mut rig = StreamRig::with(kind, &server(kind), kind, &server(kind), true).await;
+        rig.source.execute(&["CREATE DATABASE app", TABLE]).await;
+        let mut running = rig.start();
+        rig.source.execute(&rows).await;
+        rig.source
+            .execute(&[
+                "SET sql_mode = ''",
+                "UPDATE app.c SET s = 'eins', v = CONCAT(v, 'x'), e = '' WHERE id IN (1, 4)",
+                "UPDATE app.c SET s = 'zwei' WHERE id = 2",
+                "DELETE FROM app.c WHERE id = 4",
+            ])
+            .await;
+        rig.caught_up(&mut running).await;
+        rig.assert_equal().await;
+        assert_eq!(rig.target.number("SELECT COUNT(*) FROM app.c WHERE e = 0").await, 3);
+        running.stop().await;
+
+        // A row in the way is replaced, not refused.
+        rig.safe_mode_window = Some(SafeModeWindow { duration: Duration::from_secs(600), request: 5 });
+        rig.target.execute(&["INSERT INTO app.c (id, s, v) VALUES (5, '7', 'old'), (6, '7', 'old')"]).await;
+        let mut running = rig.start();
+        rig.source
+            .execute(&[
+                "SET sql_mode = ''",
+                "INSERT INTO app.c (id, s, v, e) VALUES (5, 'five', REPEAT('e', 2000000), ''), (6, 'six', 'f', 'x')",
+            ])
+            .await;
+        rig.caught_up(&mut running).await;
+        rig.assert_equal().await;
         running.stop().await;
     }
 }

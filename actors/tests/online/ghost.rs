@@ -97,15 +97,23 @@ async fn whole(from: Kind, to: Kind) {
     rig.caught_up(&mut running).await;
     assert_same(&rig, &["app.t"]).await;
     assert_eq!(collected(&rig).await, Vec::<String>::new());
+    assert_eq!(running.status().warnings, Vec::<String>::new());
 
-    // A second one, of an ordinary statement on the result in between.
+    // A second one, of an ordinary statement on the result in between. Somebody alters the shadow once more.
     rig.source.execute(&["ALTER TABLE app.t ADD COLUMN between_them INT"]).await;
     prepare(&rig, "DROP COLUMN between_them, ENGINE=InnoDB, COMMENT='second'").await;
-    rig.source.execute(&["insert ignore into app._t_gho select id, extra, name, num from app.t"]).await;
+    rig.source
+        .execute(&[
+            "ALTER TABLE app._t_gho ALTER num SET DEFAULT 3",
+            "insert ignore into app._t_gho select id, extra, name, num from app.t",
+        ])
+        .await;
     cut_over(&rig).await;
     after(&rig, "num").await;
     rig.caught_up(&mut running).await;
     assert_same(&rig, &["app.t"]).await;
+    let warnings = running.status().warnings;
+    assert!(warnings.len() == 1 && warnings[0].contains("was altered 2 times"), "{warnings:?}");
     running.stop().await;
 }
 

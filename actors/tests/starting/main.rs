@@ -5,8 +5,12 @@
 mod dm_meta;
 mod gaps;
 mod history;
+mod locked;
 mod origin;
 mod rewind;
+#[path = "../support/stream_rig.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod stream_rig;
 #[path = "../support/mod.rs"]
 mod support;
 mod times;
@@ -15,15 +19,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dmnode_actors::subtask;
-use dmnode_actors::unit::{UnitContext, UnitDone, UnitResult};
+use dmnode_actors::unit::UnitContext;
 use dmnode_model::config::{SourceConfig, StartTime, SubtaskConfig, TaskConfig};
-use dmnode_model::status::SyncStatus;
-use dmnode_model::{CodedError, Epoch, SourceId, StreamDecision, TaskName};
+use dmnode_model::{Epoch, SourceId, StreamDecision, TaskName};
+use stream_rig::{Running, SOURCE, TASK};
 use support::{Kind, Server};
-use tokio::task::JoinHandle;
 
-const SOURCE: &str = "s1";
-const TASK: &str = "t";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A pair of servers with an incremental task between them.
@@ -37,30 +38,6 @@ struct Rig {
     start_time: Option<StartTime>,
     decisions: Vec<StreamDecision>,
     epoch: u64,
-}
-
-struct Running {
-    ctx: UnitContext,
-    handle: JoinHandle<UnitResult>,
-}
-
-impl Running {
-    /// What the unit shows of itself.
-    fn status(&self) -> SyncStatus {
-        self.ctx.status.snapshot().1.sync.unwrap_or_default()
-    }
-
-    async fn stop(self) {
-        self.ctx.cancel.cancel();
-        match tokio::time::timeout(PATIENCE, self.handle).await.expect("stops").unwrap() {
-            Ok(UnitDone::Cancelled) => {}
-            other => panic!("{other:?}"),
-        }
-    }
-
-    async fn error(self) -> CodedError {
-        tokio::time::timeout(PATIENCE, self.handle).await.expect("ends").unwrap().expect_err("an error")
-    }
 }
 
 impl Rig {

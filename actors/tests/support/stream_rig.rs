@@ -7,7 +7,7 @@ use dmnode_actors::sync::{self, SyncSpec};
 use dmnode_actors::unit::{UnitContext, UnitDone, UnitResult};
 use dmnode_model::config::{SafeModeWindow, SourceConfig, TaskConfig};
 use dmnode_model::status::SyncStatus;
-use dmnode_model::{CodedError, Epoch, SourceId, TaskName};
+use dmnode_model::{CodedError, Epoch, SourceId, StreamDecision, TaskName};
 use tokio::task::JoinHandle;
 
 use crate::support::{Kind, Server};
@@ -26,12 +26,16 @@ pub struct StreamRig {
     pub target_port: u16,
     /// Further lines of the task file; a route must be first and have the name `r`.
     pub task: String,
+    /// Further lines of the task's only instance.
+    pub instance: &'static str,
     /// Further settings of the replication, such as `batch: 5`, one a line without indentation.
     pub sync: Vec<&'static str>,
     /// `--safe-mode-duration`.
     pub safe_mode_window: Option<SafeModeWindow>,
     /// Whether the task names its start: the first byte of the first file.
     pub meta: bool,
+    /// What an operator decided.
+    pub decisions: Vec<StreamDecision>,
     pub epoch: u64,
 }
 
@@ -80,9 +84,11 @@ impl StreamRig {
             workers: 4,
             target_port,
             task: String::new(),
+            instance: "",
             sync: Vec::new(),
             safe_mode_window: None,
             meta: true,
+            decisions: Vec::new(),
             epoch: 1,
         }
     }
@@ -98,11 +104,12 @@ impl StreamRig {
             if self.meta { "    meta:\n      binlog-name: bin.000001\n      binlog-pos: 4\n" } else { "" };
         let yaml = format!(
             "name: {TASK}\ntask-mode: incremental\ntarget-database:\n  host: 127.0.0.1\n  port: {}\n  user: root\n  password: ''\n\
-             mysql-instances:\n  - source-id: {SOURCE}\n{meta}    syncer-config-name: g\n    block-allow-list: b\n{}\
+             mysql-instances:\n  - source-id: {SOURCE}\n{meta}    syncer-config-name: g\n    block-allow-list: b\n{}{}\
              block-allow-list:\n  b:\n    do-dbs: ['~^app', 'shop']\n\
              syncers:\n  g:\n    worker-count: {}\n{}{}\n",
             self.target_port,
             if self.task.starts_with("routes:") { "    route-rules: [r]\n" } else { "" },
+            self.instance,
             self.workers,
             self.sync.iter().map(|line| format!("    {line}\n")).collect::<String>(),
             self.task
@@ -110,6 +117,7 @@ impl StreamRig {
         let task = TaskConfig::from_yaml(&yaml, None).unwrap_or_else(|err| panic!("{err}\n{yaml}")).value;
         let mut subtask = task.subtask(&SourceId::new(SOURCE)).unwrap();
         subtask.safe_mode_window = self.safe_mode_window.clone();
+        subtask.decisions.clone_from(&self.decisions);
         SyncSpec { source, subtask, until: None }
     }
 

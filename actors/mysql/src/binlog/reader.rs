@@ -39,6 +39,9 @@ const FLAG_THROUGH_GTID: u16 = 0x04;
 const FLAG_SEND_ANNOTATE: u16 = 0x02;
 /// Offset of the first event in a file.
 const FIRST_EVENT: u64 = 4;
+/// What an offset in a header is short of.
+const WRAP: u64 = 1 << 32;
+
 /// Where to start reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BinlogStart {
@@ -129,6 +132,8 @@ pub struct BinlogReader {
     offsets: Offsets,
     /// Events before this offset of the file are not wanted, but could not be left out of what was asked for.
     unwanted_before: Option<u64>,
+    /// Transactions of that file begin here or later.
+    known_start: Option<BinlogPosition>,
 }
 
 /// Where events begin and end. Offsets in headers have 32 bits; these have all.
@@ -152,7 +157,6 @@ impl Offsets {
             return;
         }
         // Files may exceed 4 GiB (a transaction is never split); offsets grow, so a fall is an overflow.
-        const WRAP: u64 = 1 << 32;
         let mut end = (self.pos & !(WRAP - 1)) | u64::from(header.log_pos);
         if end + WRAP / 2 < self.pos {
             end += WRAP;
@@ -160,6 +164,17 @@ impl Offsets {
         self.pos = end;
         self.start_pos = end.saturating_sub(header.size.into());
     }
+
+    /// The event that was placed begins at this offset or after it.
+    fn lift(&mut self, least: u64) {
+        let behind = least.saturating_sub(self.start_pos).div_ceil(WRAP) * WRAP;
+        self.pos += behind;
+        self.start_pos += behind;
+    }
+}
+
+fn is_transaction_start(event_type: u8) -> bool {
+    matches!(event_type, types::GTID | types::GTID_TAGGED | types::ANONYMOUS_GTID | types::MARIADB_GTID)
 }
 
 impl BinlogReader {
@@ -235,7 +250,14 @@ impl BinlogReader {
             file: file.into(),
             offsets: Offsets::at(asked),
             unwanted_before,
+            known_start: None,
         })
+    }
+
+    /// By GTID a stream begins somewhere in a file, and the first transaction's header has 32 bits of its offset only.
+    /// Whoever has read the file up to here before knows the others.
+    pub fn goes_on_after(&mut self, position: &BinlogPosition) {
+        self.known_start = Some(position.clone()).filter(|known| known.pos > u64::from(u32::MAX));
     }
 
     /// The next event.
@@ -301,6 +323,11 @@ impl BinlogReader {
             return Err(SqlError::protocol("packet is shorter than an event header").into());
         };
         self.offsets.place(&header);
+        if is_transaction_start(header.event_type)
+            && let Some(known) = self.known_start.take_if(|known| known.file == *self.file)
+        {
+            self.offsets.lift(known.pos);
+        }
         let body = self.state.body(&header, &event).map_err(|damage| match damage {
             Damage::Checksum => self.wrong_checksum(&header),
             Damage::Malformed(error) => self.malformed(&header, error),
@@ -420,5 +447,34 @@ mod tests {
         let mut next = Offsets::at(5 * GB);
         next.place(&header(5 * GB + 100, 100, 0));
         assert_eq!(next, Offsets { pos: 5 * GB + 100, start_pos: 5 * GB });
+    }
+
+    /// By GTID the file's description comes first, and then a transaction somewhere behind 8 GiB.
+    #[test]
+    fn a_stream_by_gtid_knows_how_far_it_was() {
+        let size = 100;
+        for known in [2 * WRAP + 7, 2 * WRAP + 3_000_000_000, 3 * WRAP - 50] {
+            for gap in [0, 40] {
+                let end = known + gap + u64::from(size);
+                let mut offsets = Offsets::at(126);
+                let header = |event_type, end: u64, size| EventHeader {
+                    timestamp: 1,
+                    event_type,
+                    server_id: 1,
+                    size,
+                    log_pos: end as u32,
+                    flags: 0,
+                };
+                offsets.place(&header(types::PREVIOUS_GTIDS, 157, 31));
+                offsets.place(&header(types::GTID, end, size));
+                offsets.lift(known);
+                assert_eq!(offsets, Offsets { pos: end, start_pos: known + gap }, "{known} {gap}");
+                offsets.place(&header(types::QUERY, end + 70, 70));
+                assert_eq!(offsets, Offsets { pos: end + 70, start_pos: end });
+            }
+        }
+        let mut near = Offsets { pos: 500, start_pos: 400 };
+        near.lift(300);
+        assert_eq!(near, Offsets { pos: 500, start_pos: 400 });
     }
 }

@@ -83,6 +83,16 @@ enum Form {
     Sql,
 }
 
+/// One more value of a document: values do not share bytes, so one whose offsets run in circles has too many.
+pub(super) fn enter(values_left: &mut usize, depth: usize) -> Decoded<()> {
+    *values_left =
+        values_left.checked_sub(1).ok_or_else(|| Malformed::new("JSON document that refers to itself"))?;
+    if depth > DEPTH_MAX {
+        return Err(Malformed::new("JSON document too deep"));
+    }
+    Ok(())
+}
+
 struct Writer {
     out: Vec<u8>,
     form: Form,
@@ -93,13 +103,7 @@ struct Writer {
 
 impl Writer {
     fn value(&mut self, value_kind: u8, data: &[u8], depth: usize) -> Decoded<()> {
-        self.values_left = self
-            .values_left
-            .checked_sub(1)
-            .ok_or_else(|| Malformed::new("JSON document that refers to itself"))?;
-        if depth > DEPTH_MAX {
-            return Err(Malformed::new("JSON document too deep"));
-        }
+        enter(&mut self.values_left, depth)?;
         let mut cursor = Cursor::new(data);
         match value_kind {
             kind::SMALL_OBJECT => self.container(data, true, 2, depth),

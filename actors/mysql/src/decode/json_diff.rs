@@ -167,13 +167,7 @@ impl Parser {
     }
 
     fn value<'a>(&mut self, value_kind: u8, data: &'a [u8], depth: usize) -> Decoded<Node<'a>> {
-        self.values_left = self
-            .values_left
-            .checked_sub(1)
-            .ok_or_else(|| Malformed::new("JSON document that refers to itself"))?;
-        if depth > DEPTH_MAX {
-            return Err(Malformed::new("JSON document too deep"));
-        }
+        super::json::enter(&mut self.values_left, depth)?;
         let mut cursor = Cursor::new(data);
         match value_kind {
             kind::SMALL_OBJECT | kind::LARGE_OBJECT | kind::SMALL_ARRAY | kind::LARGE_ARRAY => {}

@@ -175,6 +175,12 @@ pub(super) fn run(work: &mut Work<'_, '_>) -> Result<(), CodedError> {
             check_charset(work, charset)?;
         }
     }
+    spell_defaults_out(work);
+    Ok(())
+}
+
+/// Names the source's default collation where only a character set is given.
+pub(super) fn spell_defaults_out(work: &mut Work<'_, '_>) {
     let mut regions: Vec<Range<usize>> = work.shape.columns.iter().map(|c| c.body.clone()).collect();
     let options = |p: &&super::shape::Part| p.kind == PartKind::Options;
     let has_collate = |range: &Range<usize>| {
@@ -188,7 +194,6 @@ pub(super) fn run(work: &mut Work<'_, '_>) -> Result<(), CodedError> {
     for region in regions {
         spell_default_out(work, region);
     }
-    Ok(())
 }
 
 fn translate_name(work: &mut Work<'_, '_>, at: usize) {

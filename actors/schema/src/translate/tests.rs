@@ -26,6 +26,26 @@ fn statements_of_both_flavours_stay_byte_for_byte() {
     }
 }
 
+/// As `SHOW CREATE TABLE` of 5.7 has it: the default collation of a character set is not named.
+#[test]
+fn a_definition_of_5_7_keeps_its_collations_on_a_newer_mysql() {
+    let spelled = |sql: &str| with_utf8mb4_collation(sql, SqlMode::default(), "utf8mb4_general_ci");
+    assert_eq!(
+        spelled(
+            "CREATE TABLE `t` (\n  `a` varchar(9) DEFAULT 'x, CHARSET=utf8mb4',\n  `b` varchar(9) CHARACTER SET latin1 DEFAULT NULL,\n  `c` varchar(9) COLLATE utf8mb4_bin DEFAULT NULL,\n  KEY `k` (`a`)\n) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COMMENT='COLLATE x'\n/*!50100 PARTITION BY KEY (a)\nPARTITIONS 2 */"
+        ),
+        "CREATE TABLE `t` (\n  `a` varchar(9) DEFAULT 'x, CHARSET=utf8mb4',\n  `b` varchar(9) CHARACTER SET latin1 DEFAULT NULL,\n  `c` varchar(9) COLLATE utf8mb4_bin DEFAULT NULL,\n  KEY `k` (`a`)\n) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_general_ci COMMENT='COLLATE x'\n/*!50100 PARTITION BY KEY (a)\nPARTITIONS 2 */"
+    );
+    assert_eq!(
+        spelled(
+            "CREATE TABLE t (a varchar(9) CHARACTER SET utf8mb4 DEFAULT NULL, b char(3)) DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci"
+        ),
+        "CREATE TABLE t (a varchar(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci DEFAULT NULL, b char(3)) DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci"
+    );
+    let unchanged = "CREATE TABLE `t` (\n  `a` varchar(9)\n) DEFAULT CHARSET=latin1";
+    assert_eq!(spelled(unchanged), unchanged);
+}
+
 #[test]
 fn mysql_to_mariadb() {
     let cases = [
