@@ -13,7 +13,7 @@ mod window;
 
 pub use applied::{AppliedSet, TxnId};
 pub use take_over::{ProgressStore, TakeOver, TargetSpec};
-pub(crate) use take_over::{TargetShared, table_name};
+pub(crate) use take_over::{SQL_MODE, TargetShared, table_name};
 pub use window::{ApplierBook, Ordinal, Window};
 
 use dmnode_model::gtid::{Flavor, GtidSet};

@@ -6,15 +6,15 @@
 //! | incremental | stream |
 //! | all | copy, then stream |
 //! | dump | dump into files |
+//! | load | files |
+//! | load&sync | files, then stream |
 
 use std::sync::Arc;
 
-use dmnode_model::codes;
 use dmnode_model::config::{SourceConfig, SubtaskConfig, TaskMode};
-use dmnode_model::error::CodedError;
 
 use crate::load::dump::{self, Dumped};
-use crate::load::{self, LoadSpec, Loaded};
+use crate::load::{self, LoadSpec, Loaded, files};
 use crate::sync::{self, SyncSpec};
 use crate::target::ApplyError;
 use crate::unit::{UnitContext, UnitDone, UnitResult};
@@ -31,16 +31,7 @@ pub async fn run(ctx: UnitContext, source: Arc<SourceConfig>, subtask: Arc<Subta
                 Dumped::Cancelled => UnitDone::Cancelled,
             });
         }
-        TaskMode::Load | TaskMode::LoadAndSync => {
-            return Err(CodedError::new(
-                codes::COPY_MODE_UNSUPPORTED,
-                format!(
-                    "task-mode `{}` reads dump files, which this version of dmnode does not",
-                    subtask.mode.as_str()
-                ),
-            )
-            .object(&subtask.task));
-        }
+        TaskMode::Load | TaskMode::LoadAndSync => false,
     };
     tokio::select! {
         biased;
@@ -48,6 +39,14 @@ pub async fn run(ctx: UnitContext, source: Arc<SourceConfig>, subtask: Arc<Subta
         followed = Box::pin(sync::dm::follow(&ctx, &source, &subtask)) => followed.map_err(ApplyError::into_coded)?,
     }
     let mut until = None;
+    if matches!(subtask.mode, TaskMode::Load | TaskMode::LoadAndSync) {
+        let spec = LoadSpec { source: Arc::clone(&source), subtask: Arc::clone(&subtask) };
+        match Box::pin(files::run(ctx.clone(), spec)).await? {
+            Loaded::Cancelled => return Ok(UnitDone::Cancelled),
+            Loaded::Complete { .. } if subtask.mode == TaskMode::Load => return Ok(UnitDone::Finished),
+            Loaded::Complete { .. } => {}
+        }
+    }
     if copies {
         let spec = LoadSpec { source: Arc::clone(&source), subtask: Arc::clone(&subtask) };
         match Box::pin(load::run(ctx.clone(), spec)).await? {

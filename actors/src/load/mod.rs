@@ -9,6 +9,7 @@ mod chunks;
 mod columns;
 mod copy;
 pub mod dump;
+pub mod files;
 pub mod filter;
 #[cfg(test)]
 mod fuzz;

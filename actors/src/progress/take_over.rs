@@ -18,7 +18,7 @@ use crate::target::{ApplierConnection, ApplyError, target_error};
 use crate::unit::Heartbeat;
 
 /// Strict about values, and without the settings that change them on the way.
-const SQL_MODE: &str = "NO_AUTO_VALUE_ON_ZERO,STRICT_TRANS_TABLES,ALLOW_INVALID_DATES";
+pub(crate) const SQL_MODE: &str = "NO_AUTO_VALUE_ON_ZERO,STRICT_TRANS_TABLES,ALLOW_INVALID_DATES";
 /// Session variables of the task's `target-database: session:` that must not change what rows become.
 const OWN_VARIABLES: [&str; 16] = [
     "sql_mode",

@@ -275,10 +275,10 @@ codes! {
     60319 COPY_TABLE_UNSUPPORTED "CopyTableUnsupported" "full-copy" Upstream High WaitForOperator "leave the table out with the block-allow-list";
     60320 COPY_SNAPSHOT_UNSTABLE "CopySnapshotUnstable" "full-copy" Upstream Medium Retry "tables are created, altered or dropped too often for a snapshot; the copy is tried again by itself";
     60322 COPY_META "CopyMeta" "full-copy" Downstream High WaitForOperator "the rows of the copy's plan were changed by hand or by a newer version; restore them, or start with --remove-meta";
-    60323 COPY_MODE_UNSUPPORTED "CopyModeUnsupported" "full-copy" Internal Medium WaitForOperator "use task-mode full, incremental, all or dump";
     60331 DUMP_DIRECTORY "DumpDirectory" "dump-unit" Internal Medium WaitForOperator "give another `dir` (`loaders`), or remove the directory, then resume-task";
     60332 DUMP_WRITE "DumpWrite" "dump-unit" Internal High WaitForOperator "make room or give the node's user the right to write there, then resume-task";
     60333 DUMP_STORAGE "DumpStorage" "dump-unit" Internal Medium WaitForOperator "give a local directory as `dir` (`loaders`)";
+    60334 DUMP_FILES "DumpFiles" "load-unit" Internal High WaitForOperator "correct the directory (docs/dump.md), then resume-task";
     60401 TARGET_COLUMN_WITHOUT_DEFAULT "TargetColumnWithoutDefault" "schema-tracker" Downstream High WaitForOperator "give the column a default, let it be NULL, or drop it; then resume-task";
     60501 OPERATOR_STATEMENT "OperatorStatement" "sync-unit" Internal Low WaitForOperator "give DDL statements with schema-qualified names";
     60601 EXPRESSION_UNDECIDED "ExpressionUndecided" "sync-unit" Internal High WaitForOperator "write the expression so that it is certain for every row (docs/rules.md), stop the task and start it with the changed file";

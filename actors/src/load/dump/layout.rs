@@ -1,12 +1,9 @@
 //! Names and the `metadata` file of a dump, as Dumpling writes them.
 
 use dmnode_model::config::{DumpCompression, DumpFileType};
-#[cfg(test)]
 use dmnode_model::gtid::{Flavor, GtidSet};
 use dmnode_model::ids::TableName;
-#[cfg(test)]
-use dmnode_model::position::BinlogPosition;
-use dmnode_model::position::Location;
+use dmnode_model::position::{BinlogPosition, Location};
 
 /// The file that says where the dump stands; a directory without it is not complete.
 pub(crate) const METADATA: &str = "metadata";
@@ -31,7 +28,6 @@ pub(crate) fn escape(name: &str) -> String {
 }
 
 /// What `escape` was given. A `%` that is followed by something else stands for itself.
-#[cfg(test)]
 pub(crate) fn unescape(name: &str) -> String {
     let bytes = name.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
@@ -107,7 +103,6 @@ impl Metadata {
         )
     }
 
-    #[cfg(test)]
     /// Reads what Dumpling, mydumper (in either of its formats) or we have written. The error says what is missing.
     pub fn parse(text: &str, flavor: Flavor) -> Result<Self, String> {
         let (mut started, mut finished) = (String::new(), String::new());

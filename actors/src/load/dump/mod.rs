@@ -4,7 +4,7 @@
 //! a directory that has it is complete. An interrupted dump begins again in the directory it has emptied.
 
 mod counters;
-mod directory;
+pub(crate) mod directory;
 pub(crate) mod layout;
 mod output;
 mod rows;

@@ -276,7 +276,8 @@ pub(super) fn read(
         }
     };
     check_timezone(&timezone)?;
-    if !timezone.is_empty() {
+    // A dump of Dumpling does not say its time zone.
+    if !timezone.is_empty() && !(files.used && !files.written) {
         warnings.never("timezone", "rows travel in UTC and each DDL runs in the time zone the source logged");
     }
     let meta_schema = meta_schema.unwrap_or_else(|| DEFAULT_META_SCHEMA.to_owned());
@@ -312,14 +313,13 @@ pub(super) fn read(
         reject_bad_expression_filter(filter)?;
     }
     expression_traps(expressions.values(), warnings);
-    if clean_dump_file_given {
+    if clean_dump_file_given && !files.used {
         warnings.never("clean-dump-file", "there are no dump files");
+    } else if clean_dump_file_given && clean_dump_file {
+        warnings.never("clean-dump-file: true", "files are never removed");
     }
     if async_checkpoint_flush {
         warnings.never("experimental.async-checkpoint-flush", "progress is part of every target transaction");
-    }
-    if matches!(mode, TaskMode::Load | TaskMode::LoadAndSync) {
-        warnings.later(&format!("task-mode: {mode}"), "such a task cannot be started");
     }
     if lists.is_empty() && !old_lists.is_empty() {
         warnings.say("`black-white-list` is deprecated: use `block-allow-list`".to_owned());
