@@ -3,13 +3,11 @@
 //! A row says how the table was at the watermark: it is written in the very transaction in which the watermark passes
 //! the statement that made it so, or, for a definition that was derived, at any time later.
 
-use std::collections::HashMap;
-
 use dmnode_model::TableName;
 use dmnode_model::codes;
 use dmnode_model::error::CodedError;
 use dmnode_model::ids::{SourceId, TaskName};
-use dmnode_mysql::{ColumnInfo, ColumnType, Connection, KeyColumn, KeyInfo, TableInfo};
+use dmnode_mysql::{ColumnInfo, ColumnType, Connection, KeyColumn, KeyInfo, SqlError, TableInfo, TextRow};
 use dmnode_schema::definition::{Column, Definition, Key, KeyKind, KeyPart};
 
 use crate::progress::{table_name, text_literal};
@@ -95,31 +93,63 @@ impl DefinitionTable {
         )
     }
 
-    /// Everything that is followed.
-    pub async fn load(&self, conn: &mut Connection) -> Result<HashMap<TableName, Followed>, CodedError> {
-        let sql = format!(
-            "SELECT table_schema, table_name, definition, origin, location FROM {} WHERE source_id = {}",
-            self.table, self.source
-        );
-        let rows = match conn.query(sql).await {
+    /// Everything that is followed: first names, and definitions as long as `room` has room for them.
+    pub async fn load(
+        &self,
+        conn: &mut Connection,
+        mut room: impl FnMut(TableName, Option<Followed>) -> bool,
+    ) -> Result<(), CodedError> {
+        let sql = self.select("");
+        let mut rows = match conn.stream(&sql).await {
             Ok(rows) => rows,
             // No such database, no such table: nothing is followed yet.
-            Err(error) if matches!(error.code(), Some(1049 | 1146)) => Vec::new(),
+            Err(error) if matches!(error.code(), Some(1049 | 1146)) => return Ok(()),
             Err(error) => return Err(target_error(&error)),
         };
-        let mut found = HashMap::new();
-        for row in &rows {
-            let text = |index: usize| row.string(index).unwrap_or_default();
-            let name = TableName::new(text(0), text(1));
-            let definition: Definition = serde_json::from_str(&text(2)).map_err(|error| {
-                CodedError::new(codes::SCHEMA_ROW, format!("saved schema of {name} is not proper JSON"))
-                    .object(format!("{} in {}", name, self.table))
-                    .cause(error)
-            })?;
-            let origin = Origin::parse(&text(3)).unwrap_or(Origin::Operator);
-            found.insert(name, Followed { definition, origin, location: text(4) });
+        let mut more = true;
+        while let Some(row) = rows.next().await.map_err(|error| target_error(&error))? {
+            let (name, followed) = if more {
+                let (name, followed) = self.read(&row)?;
+                (name, Some(followed))
+            } else {
+                (TableName::new(row.string(0).unwrap_or_default(), row.string(1).unwrap_or_default()), None)
+            };
+            more = room(name, followed);
         }
-        Ok(found)
+        Ok(())
+    }
+
+    /// The row of one table, if it is followed.
+    pub async fn find(&self, conn: &mut Connection, name: &TableName) -> Result<Option<TextRow>, SqlError> {
+        let condition = format!(
+            " AND table_schema = {} AND table_name = {}",
+            text_literal(&name.schema),
+            text_literal(&name.table)
+        );
+        match conn.query_one(self.select(&condition)).await {
+            Err(error) if matches!(error.code(), Some(1049 | 1146)) => Ok(None),
+            other => other,
+        }
+    }
+
+    fn select(&self, condition: &str) -> String {
+        format!(
+            "SELECT table_schema, table_name, definition, origin, location FROM {} WHERE source_id = {}{condition}",
+            self.table, self.source
+        )
+    }
+
+    /// What a row says.
+    pub fn read(&self, row: &TextRow) -> Result<(TableName, Followed), CodedError> {
+        let text = |index: usize| row.string(index).unwrap_or_default();
+        let name = TableName::new(text(0), text(1));
+        let definition: Definition = serde_json::from_str(&text(2)).map_err(|error| {
+            CodedError::new(codes::SCHEMA_ROW, format!("saved schema of {name} is not proper JSON"))
+                .object(format!("{} in {}", name, self.table))
+                .cause(error)
+        })?;
+        let origin = Origin::parse(&text(3)).unwrap_or(Origin::Operator);
+        Ok((name, Followed { definition, origin, location: text(4) }))
     }
 
     /// Stores a definition.

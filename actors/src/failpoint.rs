@@ -48,6 +48,20 @@ pub const NAMES: &[(&str, &str)] = &[
     ),
 ];
 
+/// How many columns the caches of tables hold at least in tests that look at them; 0 is the product's own bound.
+#[cfg(feature = "failpoints")]
+pub static CACHED_COLUMNS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+
+/// The bound of a cache of tables.
+pub(crate) fn cached_columns(own: usize) -> usize {
+    #[cfg(feature = "failpoints")]
+    match CACHED_COLUMNS.load(std::sync::atomic::Ordering::Relaxed) {
+        0 => {}
+        wished => return wished,
+    }
+    own
+}
+
 /// Does what a test asked for at this place, if anything.
 #[cfg(feature = "failpoints")]
 #[allow(clippy::panic, reason = "a panic on request is what this is for")]

@@ -10,6 +10,7 @@
 
 mod applier;
 mod assemble;
+mod bounded;
 mod change;
 mod checkpoint;
 mod compact;
@@ -219,7 +220,7 @@ async fn prepare(
     let (mut number, mut location) = (begun.number, begun.location);
     let definitions = DefinitionTable::new(&subtask.meta_schema, &subtask.task, &subtask.source_id);
     let mut conn = store.connect().await?;
-    let followed = definitions.load(&mut conn).await?;
+    let tracker = Tracker::load(definitions, &mut conn).await?;
     let online = Online::load(&mut conn, &subtask.meta_schema, &subtask.task, &subtask.source_id).await?;
     let facts = Facts::new(&subtask.meta_schema, &subtask.task, &subtask.source_id);
     let void = facts.get(&mut conn, VOID).await.map_err(|error| crate::target::target_error(&error))?;
@@ -233,7 +234,6 @@ async fn prepare(
         windows: store.table("dmnode_safe_mode"),
         waiting: subtask.decisions.clone(),
     };
-    let tracker = Tracker::new(definitions, followed);
     tracing::info!(
         task = %subtask.task, source = %subtask.source_id, epoch = ctx.epoch.0, generation = ctx.generation,
         location = %change::describe_location(&location), appliers = count, "replication starts"

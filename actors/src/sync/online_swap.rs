@@ -264,7 +264,7 @@ impl Stream {
             tracing::warn!(table = %real,
                 "the source's definition of a table may be younger than the schema change that it is taken for");
         }
-        let before = self.tables.followed(real).map(|definition| Known {
+        let before = self.tables.followed(real).await?.map(|definition| Known {
             columns: definition.columns.iter().map(|column| column.name.clone()).collect(),
             keys: definition.keys.iter().map(|key| key.name.clone()).collect(),
         });

@@ -53,11 +53,13 @@ pub async fn operate_schema(
         .map_err(|error| target_error(&error))?;
     let stored = DefinitionTable::new(&subtask.meta_schema, &subtask.task, &subtask.source_id);
     let answer = match operation {
-        SchemaOperation::List => match stored.load(&mut target).await?.remove(table) {
-            Some(followed) => followed.definition,
-            // Not followed yet: what it would most likely be taken for.
-            None => in_target(&mut target, &scope, table).await?,
-        },
+        SchemaOperation::List => {
+            match stored.find(&mut target, table).await.map_err(|error| target_error(&error))? {
+                Some(row) => stored.read(&row)?.1.definition,
+                // Not followed yet: what it would most likely be taken for.
+                None => in_target(&mut target, &scope, table).await?,
+            }
+        }
         SchemaOperation::Delete => {
             match target.execute(stored.delete_sql(table)).await {
                 Ok(_) => {}

@@ -1,9 +1,11 @@
 //! The tables of the stream: in scope or not, where they go, how their rows are decoded.
 //!
 //! Rows are read with the source's definition at their position ([`super::tracker`]) and written by the target's
-//! ([`super::mapping`]). Everything about the target is forgotten when a DDL is executed.
+//! ([`super::mapping`]). Everything about the target is forgotten when a DDL is executed. With very many tables, what was
+//! not used for longest is forgotten, too, and looked at again when it is needed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use dmnode_model::codes;
@@ -13,6 +15,7 @@ use dmnode_model::{Flavor, TableName, quote_ident};
 use dmnode_mysql::{Connection, QueryEvent, RowDecoder, SqlError, TableInfo, TableMap};
 use dmnode_schema::definition::Definition;
 
+use super::bounded::{Bounded, COLUMNS_MOST};
 use super::ddl_session::{
     DdlSession, explicit_defaults, explicit_defaults_setting, utf8mb4_collation, utf8mb4_collation_setting,
 };
@@ -35,6 +38,8 @@ const TRANSACTIONAL: [&str; 5] = ["InnoDB", "RocksDB", "ROCKSDB", "TokuDB", "Xtr
 const EXTENDED_REMEDY: &str = "give the target's table the column with a fitting type (the source's must not have it), or change the route; then resume-task";
 /// Descriptions of shadows' rows that are kept.
 const SHADOWS_MAX: usize = 1000;
+/// Names of tables out of scope that are kept.
+const OUTSIDE_MAX: usize = 20_000;
 /// Connections tried for one look at the target.
 const ATTEMPTS: u32 = 5;
 
@@ -58,7 +63,11 @@ pub struct Tables {
     store: Arc<ProgressStore>,
     conn: Option<Connection>,
     /// By the source's name.
-    tables: HashMap<TableName, Option<Arc<Mapped>>>,
+    tables: Bounded<Arc<Mapped>>,
+    /// Tables that are not in scope.
+    outside: HashSet<TableName>,
+    /// Numbers of tables that fell out of `tables`: what is under way of such a table must be known as its.
+    numbers: HashMap<TableName, (u32, u64)>,
     /// By the source's table number; cleared whenever numbers may be given anew.
     decoders: HashMap<u64, (TableName, Option<Arc<Known>>)>,
     foreign: Option<HashMap<TableName, ForeignKeys>>,
@@ -80,7 +89,9 @@ impl Tables {
         Self {
             store,
             conn: None,
-            tables: HashMap::new(),
+            tables: Bounded::new(crate::failpoint::cached_columns(COLUMNS_MOST)),
+            outside: HashSet::new(),
+            numbers: HashMap::new(),
             decoders: HashMap::new(),
             foreign: None,
             source: None,
@@ -110,6 +121,9 @@ impl Tables {
         place: &str,
         copied: &(dyn Fn(&TableName) -> bool + Sync),
     ) -> Result<Tracked, CodedError> {
+        for name in self.tracker.forgotten_by(scope, query, flavor) {
+            self.recall(&name).await.map_err(|error| error.at(place))?;
+        }
         let tracked = self
             .tracker
             .follow(scope, self.source.as_ref(), query, flavor, place, copied)
@@ -127,8 +141,26 @@ impl Tables {
     }
 
     /// The source's definition of a table, if it is followed.
-    pub fn followed(&self, name: &TableName) -> Option<&Definition> {
-        self.tracker.get(name).map(|followed| &followed.definition)
+    pub async fn followed(&mut self, name: &TableName) -> Result<Option<&Definition>, CodedError> {
+        self.recall(name).await?;
+        Ok(self.tracker.get(name).map(|followed| &followed.definition))
+    }
+
+    /// Reads a definition that fell out of memory.
+    async fn recall(&mut self, name: &TableName) -> Result<(), CodedError> {
+        if !self.tracker.is_forgotten(name) {
+            return Ok(());
+        }
+        let table = self.tracker.table();
+        let mut attempt = 0;
+        let row = loop {
+            let conn = self.connection().await?;
+            match table.find(conn, name).await {
+                Ok(row) => break row,
+                Err(error) => self.lost(&mut attempt, error)?,
+            }
+        };
+        self.tracker.recall(name, row.as_ref())
     }
 
     /// Inside a transaction there is no watermark to pass with: following the statement again changes nothing, so it may
@@ -146,6 +178,8 @@ impl Tables {
     /// A DDL was executed: look at everything again.
     fn forget(&mut self) {
         self.tables.clear();
+        self.outside.clear();
+        self.numbers.clear();
         self.decoders.clear();
         self.foreign = None;
     }
@@ -175,6 +209,8 @@ impl Tables {
         if let Some((name, known)) = self.decoders.get(&map.table_id)
             && *name == map.name
         {
+            // It is in use.
+            self.tables.get(name);
             return Ok(known.clone());
         }
         let mapped = self.mapped(scope, copied, map, place).await.map_err(|error| error.at(place))?;
@@ -245,18 +281,43 @@ impl Tables {
         map: &TableMap,
         place: &str,
     ) -> Result<Option<Arc<Mapped>>, CodedError> {
-        if let Some(mapped) = self.tables.get(&map.name)
-            && mapped.as_ref().is_none_or(|mapped| RowDecoder::new(map, &mapped.source).is_ok())
-        {
-            return Ok(mapped.clone());
+        if self.outside.contains(&map.name) {
+            return Ok(None);
         }
-        let mapped = if scope.has_table(&map.name)? && !self.is_sequence(scope, map).await? {
-            Some(Arc::new(self.load(scope, copied, map, place).await?))
-        } else {
-            None
-        };
-        self.tables.insert(map.name.clone(), mapped.clone());
-        Ok(mapped)
+        if let Some(mapped) = self.tables.get(&map.name)
+            && RowDecoder::new(map, &mapped.source).is_ok()
+        {
+            return Ok(Some(Arc::clone(mapped)));
+        }
+        self.recall(&map.name).await?;
+        if !scope.has_table(&map.name)? || self.is_sequence(scope, map).await? {
+            if self.outside.len() >= OUTSIDE_MAX {
+                self.outside.clear();
+                self.decoders.clear();
+            }
+            self.tables.remove(&map.name);
+            self.outside.insert(map.name.clone());
+            return Ok(None);
+        }
+        let mapped = Arc::new(self.load(scope, copied, map, place).await?);
+        let columns = mapped.source.columns.len() + mapped.table.info.columns.len();
+        self.tables.insert(map.name.clone(), Arc::clone(&mapped), columns);
+        self.shrink();
+        Ok(Some(mapped))
+    }
+
+    /// Forgets tables that have not been used for longest, if there are too many.
+    fn shrink(&mut self) {
+        let gone = self.tables.shrink();
+        if !gone.is_empty() {
+            // They hold tables, too, and are soon made.
+            self.decoders.clear();
+        }
+        for (name, mapped) in gone {
+            let number = mapped.table.number;
+            self.numbers.insert(name, (number, shape_of(&mapped.source, &mapped.table.info)));
+        }
+        self.tracker.shrink();
     }
 
     /// Whether rows are the state of a sequence (MariaDB), which is not migrated. A table that looks like one is
@@ -331,9 +392,15 @@ impl Tables {
                 "the source has a hidden key column in its binlog that the target does not have: it is left out");
         }
         let foreign = self.foreign_keys().await?.get(&info.name).copied().unwrap_or_default();
-        self.next_number += 1;
         let copy_key = copied.and_then(|filter| filter.key_column(source));
-        let mut table = Table::new(self.next_number, source.clone(), mapping.table, foreign, copy_key);
+        let number = match self.numbers.remove(source) {
+            Some((number, shape)) if shape == shape_of(&mapping.source, &mapping.table) => number,
+            _ => {
+                self.next_number += 1;
+                self.next_number
+            }
+        };
+        let mut table = Table::new(number, source.clone(), mapping.table, foreign, copy_key);
         table.extended = added.into_iter().map(|constant| constant.value).collect();
         if mapping.source_key {
             table.found_by_source_key();
@@ -469,6 +536,13 @@ impl Tables {
         }
         Ok(self.foreign.get_or_insert_default())
     }
+}
+
+/// Tells two definitions of a table apart.
+fn shape_of(source: &TableInfo, target: &TableInfo) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    format!("{:?} {:?} {:?}", source.columns, target.columns, target.keys).hash(&mut hasher);
+    hasher.finish()
 }
 
 fn unlike(table: &TableName, message: &'static str) -> CodedError {

@@ -3,6 +3,9 @@
 //! Every statement that the source has executed is followed here, whatever becomes of it in the target. What a
 //! statement changes is stored in the transaction in which the watermark passes it; what is derived from elsewhere
 //! ([`super::derive`]) holds from the last statement on the table up to here, so it may be stored at any later time.
+//!
+//! The names of all tables that are followed are in memory, but only so many definitions: one that falls out is stored, and is
+//! read again when it is needed. Nothing falls out while something is not stored.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -11,10 +14,11 @@ use async_trait::async_trait;
 use dmnode_model::config::Endpoint;
 use dmnode_model::error::CodedError;
 use dmnode_model::{Flavor, TableName};
-use dmnode_mysql::{Connection, QueryEvent, SessionOptions, SqlError};
+use dmnode_mysql::{Connection, QueryEvent, SessionOptions, SqlError, TextRow};
 use dmnode_schema::definition::{Context, Definition, Fate, interpret};
 use dmnode_schema::{SqlMode, Statement, StatementKind};
 
+use super::bounded::{Bounded, COLUMNS_MOST};
 use super::ddl::lower_case;
 use super::scope::Scope;
 use crate::definitions::{DefinitionTable, Followed, Origin};
@@ -32,7 +36,10 @@ type Charset = (Option<String>, Option<String>);
 /// The definitions of one source's tables.
 pub struct Tracker {
     table: DefinitionTable,
-    followed: HashMap<TableName, Followed>,
+    /// All tables that are followed.
+    names: HashSet<TableName>,
+    /// Their definitions, as far as they are in memory.
+    followed: Bounded<Followed>,
     /// Derived, and not stored yet.
     unsaved: HashSet<TableName>,
     unsaved_since: Option<Instant>,
@@ -44,26 +51,87 @@ pub struct Tracker {
 
 impl Tracker {
     /// With what is stored.
-    pub fn new(table: DefinitionTable, followed: HashMap<TableName, Followed>) -> Self {
-        Self {
+    pub async fn load(table: DefinitionTable, conn: &mut Connection) -> Result<Self, CodedError> {
+        let mut names = HashSet::new();
+        let mut followed = Bounded::new(crate::failpoint::cached_columns(COLUMNS_MOST));
+        table
+            .load(conn, |name, found| {
+                names.insert(name.clone());
+                if let Some(found) = found {
+                    let columns = found.definition.columns.len();
+                    followed.insert(name, found, columns);
+                }
+                !followed.is_full()
+            })
+            .await?;
+        Ok(Self {
             table,
+            names,
             followed,
             unsaved: HashSet::new(),
             unsaved_since: None,
             kept: Vec::new(),
             charsets: HashMap::new(),
+        })
+    }
+
+    /// The definition of a table, if it is followed. [`Self::is_forgotten`] must have been asked before.
+    pub fn get(&mut self, name: &TableName) -> Option<&Followed> {
+        self.followed.get(name)
+    }
+
+    /// The table is followed and its definition is not in memory: it must be read ([`Self::table`]) and given back
+    /// ([`Self::recall`]) before anything is done with it.
+    pub fn is_forgotten(&self, name: &TableName) -> bool {
+        self.names.contains(name) && self.followed.peek(name).is_none()
+    }
+
+    /// Whether any definition is not in memory.
+    pub fn forgets(&self) -> bool {
+        self.followed.len() < self.names.len()
+    }
+
+    /// Where definitions are stored.
+    pub fn table(&self) -> DefinitionTable {
+        self.table.clone()
+    }
+
+    /// What was read of a forgotten table.
+    pub fn recall(&mut self, name: &TableName, row: Option<&TextRow>) -> Result<(), CodedError> {
+        match row {
+            Some(row) => {
+                let (_, found) = self.table.read(row)?;
+                let columns = found.definition.columns.len();
+                self.followed.insert(name.clone(), found, columns);
+            }
+            // Somebody has deleted the row: it will be derived.
+            None => drop(self.names.remove(name)),
+        }
+        Ok(())
+    }
+
+    /// Forgets what has not been used for longest, if it is too much and all of it is stored.
+    pub fn shrink(&mut self) {
+        if self.unsaved.is_empty() && self.kept.is_empty() {
+            self.followed.shrink();
         }
     }
 
-    /// A table that is followed.
-    pub fn get(&self, name: &TableName) -> Option<&Followed> {
-        self.followed.get(name)
+    fn set(&mut self, name: TableName, followed: Followed) {
+        let columns = followed.definition.columns.len();
+        self.names.insert(name.clone());
+        self.followed.insert(name, followed, columns);
+    }
+
+    fn remove(&mut self, name: &TableName) -> bool {
+        self.followed.remove(name);
+        self.names.remove(name)
     }
 
     /// A definition was found out.
     pub fn derived(&mut self, name: &TableName, definition: Definition, origin: Origin, place: &str) {
         let followed = Followed { definition, origin, location: place.to_owned() };
-        self.followed.insert(name.clone(), followed);
+        self.set(name.clone(), followed);
         self.unsaved.insert(name.clone());
         self.unsaved_since.get_or_insert_with(Instant::now);
     }
@@ -77,8 +145,9 @@ impl Tracker {
         self.unsaved_since = None;
         let names = std::mem::take(&mut self.unsaved);
         let mut statements = std::mem::take(&mut self.kept);
-        statements
-            .extend(names.iter().filter_map(|name| Some(self.table.put_sql(name, self.followed.get(name)?))));
+        statements.extend(
+            names.iter().filter_map(|name| Some(self.table.put_sql(name, self.followed.peek(name)?))),
+        );
         statements
     }
 
@@ -88,6 +157,21 @@ impl Tracker {
             self.kept.extend(tracked.statements);
             self.unsaved_since.get_or_insert_with(Instant::now);
         }
+    }
+
+    /// Tables whose definitions [`Self::follow`] will look at and that are not in memory.
+    pub fn forgotten_by(&self, scope: &Scope, query: &QueryEvent, flavor: Flavor) -> Vec<TableName> {
+        if !self.forgets() {
+            return Vec::new();
+        }
+        let Some(text) = query.sql_text() else { return Vec::new() };
+        let mode = query.sql_mode.map(|bits| SqlMode::from_bits(bits, flavor)).unwrap_or_default();
+        let mut statement = Statement::classify(&text, &query.schema, mode);
+        if scope.lower_case {
+            lower_case(&mut statement);
+        }
+        let names = statement.tables.into_iter().map(|reference| reference.name);
+        names.filter(|name| self.is_forgotten(name)).collect()
     }
 
     /// A statement of the source; see [`super::tables::Tables::track`].
@@ -105,6 +189,7 @@ impl Tracker {
             // Which tables it changes cannot be read: nothing is certain any more.
             tracing::warn!(location = %place, "a statement cannot be read: all definitions will be derived again");
             self.followed.clear();
+            self.names.clear();
             self.unsaved.clear();
             return Ok(Tracked { statements: vec![self.table.delete_all_sql()], concerned: true });
         };
@@ -134,7 +219,7 @@ impl Tracker {
         if statement.kind == StatementKind::DropDatabase {
             let dropped =
                 |name: &&TableName| statement.schemas.iter().any(|schema| schema.name == name.schema);
-            fates.extend(self.followed.keys().filter(dropped).map(|name| (name.clone(), Fate::Gone)));
+            fates.extend(self.names.iter().filter(dropped).map(|name| (name.clone(), Fate::Gone)));
         } else if let Some(first) = statement.changed_tables().next().cloned() {
             let creates = matches!(statement.kind, StatementKind::CreateTable { .. });
             let (charset, collation) =
@@ -148,7 +233,7 @@ impl Tracker {
                 collation,
             };
             let known =
-                |name: &TableName| self.followed.get(name).map(|followed| followed.definition.clone());
+                |name: &TableName| self.followed.peek(name).map(|followed| followed.definition.clone());
             fates = interpret(&statement, &text, &context, &known);
         }
         for (name, fate) in fates {
@@ -159,14 +244,14 @@ impl Tracker {
             if let Fate::Is(definition) = fate {
                 let followed = Followed { definition, origin: Origin::Ddl, location: place.to_owned() };
                 tracked.statements.push(self.table.put_sql(&name, &followed));
-                self.followed.insert(name, followed);
+                self.set(name, followed);
             } else {
-                if fate == Fate::Unknown && self.followed.contains_key(&name) {
+                if fate == Fate::Unknown && self.names.contains(&name) {
                     tracing::info!(table = %name, location = %place,
                         "a statement is not followed: the table's definition will be derived from elsewhere");
                 }
                 tracked.statements.push(self.table.delete_sql(&name));
-                self.followed.remove(&name);
+                self.remove(&name);
             }
         }
         Ok(tracked)
@@ -181,7 +266,7 @@ impl Tracker {
     ) -> Result<Tracked, CodedError> {
         let mut tracked = Tracked::default();
         for reference in &statement.tables {
-            if scope.follows(&reference.name)? && self.followed.remove(&reference.name).is_some() {
+            if scope.follows(&reference.name)? && self.remove(&reference.name) {
                 tracing::warn!(table = %reference.name, location = %place,
                     "a statement is not understood: the table's definition will be derived from elsewhere");
                 self.unsaved.remove(&reference.name);
