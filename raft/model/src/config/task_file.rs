@@ -277,7 +277,7 @@ pub(super) fn read(
     };
     check_timezone(&timezone)?;
     // A dump of Dumpling does not say its time zone.
-    if !timezone.is_empty() && !(files.used && !files.written) {
+    if !timezone.is_empty() && (!files.used || files.written) {
         warnings.never("timezone", "rows travel in UTC and each DDL runs in the time zone the source logged");
     }
     let meta_schema = meta_schema.unwrap_or_else(|| DEFAULT_META_SCHEMA.to_owned());
