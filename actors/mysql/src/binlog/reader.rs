@@ -166,10 +166,13 @@ impl Offsets {
     }
 
     /// The event that was placed begins at this offset or after it.
-    fn lift(&mut self, least: u64) {
-        let behind = least.saturating_sub(self.start_pos).div_ceil(WRAP) * WRAP;
-        self.pos += behind;
-        self.start_pos += behind;
+    fn lift(&mut self, least: u64, size: u32) {
+        let size = u64::from(size);
+        let behind = (least + size).saturating_sub(self.pos).div_ceil(WRAP) * WRAP;
+        if behind > 0 {
+            self.pos += behind;
+            self.start_pos = self.pos - size.min(self.pos);
+        }
     }
 }
 
@@ -326,7 +329,7 @@ impl BinlogReader {
         if is_transaction_start(header.event_type)
             && let Some(known) = self.known_start.take_if(|known| known.file == *self.file)
         {
-            self.offsets.lift(known.pos);
+            self.offsets.lift(known.pos, header.size);
         }
         let body = self.state.body(&header, &event).map_err(|damage| match damage {
             Damage::Checksum => self.wrong_checksum(&header),
@@ -467,14 +470,14 @@ mod tests {
                 };
                 offsets.place(&header(types::PREVIOUS_GTIDS, 157, 31));
                 offsets.place(&header(types::GTID, end, size));
-                offsets.lift(known);
+                offsets.lift(known, size);
                 assert_eq!(offsets, Offsets { pos: end, start_pos: known + gap }, "{known} {gap}");
                 offsets.place(&header(types::QUERY, end + 70, 70));
                 assert_eq!(offsets, Offsets { pos: end + 70, start_pos: end });
             }
         }
         let mut near = Offsets { pos: 500, start_pos: 400 };
-        near.lift(300);
+        near.lift(300, 100);
         assert_eq!(near, Offsets { pos: 500, start_pos: 400 });
     }
 }
