@@ -587,6 +587,13 @@ async fn ddl_means_the_same(from: Kind, to: Kind) {
             "SET NAMES latin1",
             "CREATE TABLE app.chosen (PRIMARY KEY (id)) SELECT id, w FROM app.words",
             "SET NAMES utf8mb4",
+            // The same with backslashes, in a mode that knows none.
+            r"CREATE TABLE app.bytes (id INT PRIMARY KEY, b BINARY(4) NOT NULL DEFAULT 'a\0\\', w VARCHAR(9) DEFAULT 'a\\''b')",
+            "INSERT INTO app.bytes (id) VALUES (1)",
+            "SET @mode = @@SESSION.sql_mode, SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',NO_BACKSLASH_ESCAPES')",
+            "CREATE TABLE app.chosen_bytes (PRIMARY KEY (id)) SELECT id, b, w FROM app.bytes",
+            "SET SESSION sql_mode = @mode",
+            "INSERT INTO app.chosen_bytes (id) VALUES (2)",
         ]
         .map(str::to_owned),
     );
@@ -614,6 +621,13 @@ async fn ddl_means_the_same(from: Kind, to: Kind) {
     let texts = "SELECT HEX(TRIM(BOTH '\\'' FROM column_default)), HEX(column_comment) FROM information_schema.columns \
                  WHERE table_schema = 'app' AND table_name = 'chosen' ORDER BY ordinal_position";
     assert_eq!(rig.target.query(texts).await, rig.source.query(texts).await);
+    // What the default is shows where it is used.
+    rig.target.execute(&["INSERT INTO app.chosen_bytes (id) VALUES (3)"]).await;
+    let given = "SELECT COUNT(DISTINCT HEX(b), HEX(w)), MAX(HEX(b)), MAX(w) FROM app.chosen_bytes";
+    assert_eq!(
+        rig.target.query(given).await,
+        [[Some("1".into()), Some("61005C00".into()), Some(r"a\'b".into())]]
+    );
     running.stop().await;
 }
 

@@ -82,12 +82,18 @@ pub fn write_literal(value: &Value, column: &ColumnInfo, out: &mut Vec<u8>) {
     }
 }
 
+/// A SET whose number is not found by comparing the column with that number: MySQL compares them as doubles, and for
+/// MariaDB 10.11 the column is negative from 2^63 on. See [`write_exact_match`].
+pub fn is_beyond_double(value: &Value) -> bool {
+    matches!(value, Value::Set(number) if *number > EXACT_IN_DOUBLE)
+}
+
 /// Appends a condition that is true for exactly this value, byte for byte, not only equal by the collation. For
 /// finding rows of tables without a key; an index can be used as far as the type allows.
 pub fn write_exact_match(value: &Value, column: &ColumnInfo, out: &mut Vec<u8>) {
     let start = out.len();
     if let Value::Set(number) = value
-        && *number > EXACT_IN_DOUBLE
+        && is_beyond_double(value)
     {
         // MySQL compares a SET with a number as doubles. As a whole number it is a signed one.
         out.extend_from_slice(b"CAST(");

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dmnode_mysql::{
-    ColumnInfo, ColumnType, Row, Value, is_error_value, long_value, write_exact_match, write_ident,
-    write_literal, write_parameter, write_parameter_match,
+    ColumnInfo, ColumnType, Row, Value, is_beyond_double, is_error_value, long_value, write_exact_match,
+    write_ident, write_literal, write_parameter, write_parameter_match,
 };
 
 use super::change::{Change, RowChange};
@@ -469,7 +469,10 @@ impl Builder {
     }
 
     fn deletes(&mut self, table: &Arc<Table>, rows: &[&Row]) {
-        if rows.len() == 1 || !self.dialect.multiple_rows {
+        let is_wide = |row: &&Row| {
+            table.identity.iter().any(|index| row.values.get(*index).is_some_and(is_beyond_double))
+        };
+        if rows.len() == 1 || !self.dialect.multiple_rows || rows.iter().any(is_wide) {
             for row in rows {
                 self.delete(table, row, None);
             }
@@ -589,6 +592,10 @@ fn write_where(table: &Table, row: &Row, long: bool, by_value: bool, packet: &mu
                 packet.sql.extend_from_slice(b" AND ");
             }
             let column = table.column(*index);
+            if let Some(value) = row.values.get(*index).filter(|value| is_beyond_double(value)) {
+                write_exact_match(value, column, &mut packet.sql);
+                continue;
+            }
             write_ident(&column.name, &mut packet.sql);
             if by_value && is_scaled(column) {
                 packet.sql.extend_from_slice(b"*1e0");

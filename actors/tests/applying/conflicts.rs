@@ -207,6 +207,36 @@ async fn computed_columns_are_as_lenient_as_at_the_source() {
     }
 }
 
+/// Servers do not find a row by the number of a SET with its 54th member or a later one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_of_64_members_is_found() {
+    for kind in [Kind::Mysql, Kind::Mariadb] {
+        let mut rig = StreamRig::new(kind, kind, true).await;
+        let members: Vec<String> = (1..=64).map(|number| format!("'m{number}'")).collect();
+        let create = format!(
+            "CREATE TABLE app.s (x SET({}) NOT NULL PRIMARY KEY, n INT) CHARSET latin1",
+            members.join(",")
+        );
+        rig.source
+            .execute(&[
+                "CREATE DATABASE app",
+                &create,
+                "INSERT INTO app.s VALUES ('m1', 1), ('m64', 2), ('m1,m64', 3), ('m54', 4), ('m54,m1', 5), ('m55,m2', 6), ('m1,m2', 7)",
+                "UPDATE app.s SET n = n + 10",
+                "UPDATE app.s SET x = 'm63,m64' WHERE n = 13",
+                "DELETE FROM app.s WHERE n IN (11, 12, 15)",
+                "DELETE FROM app.s WHERE n IN (17)",
+            ])
+            .await;
+        let mut running = rig.start();
+        rig.caught_up(&mut running).await;
+        rig.assert_equal().await;
+        assert_eq!(rig.target.number("SELECT SUM(n) FROM app.s").await, 13 + 14 + 16);
+        assert_eq!(counts(&running), BTreeMap::new());
+        running.stop().await;
+    }
+}
+
 /// MariaDB keeps the digits of values that were there before their column got a count of decimals; a lookup by the key
 /// does not find them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -29,6 +29,9 @@ const PREVIOUS_GTIDS: u8 = 35;
 /// A binlog file of 5.7, without checksums.
 struct File(Vec<u8>);
 
+/// Which columns are NULL, `id`, `s`.
+type OldRow<'a> = (u8, i32, &'a str);
+
 impl File {
     fn new() -> Self {
         let mut bytes = RECORDED[..FORMAT_DESCRIPTION_END].to_vec();
@@ -82,7 +85,7 @@ impl File {
     }
 
     /// Rows of `app.t (id INT, s VARCHAR(20))`, in events of version 1: no length of further data, no metadata.
-    fn rows(&mut self, events: &[(u8, &[(u8, i32, &str)])]) {
+    fn rows(&mut self, events: &[(u8, &[OldRow<'_>])]) {
         self.begins();
         self.query("app", "BEGIN");
         for (kind, rows) in events {

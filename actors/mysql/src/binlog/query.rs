@@ -59,6 +59,8 @@ pub struct QueryEvent {
     pub unknown_status: Option<u8>,
 }
 
+/// `MODE_NO_BACKSLASH_ESCAPES` in `sql_mode`.
+const NO_BACKSLASH_ESCAPES: u64 = 1 << 20;
 /// `OPTION_NO_FOREIGN_KEY_CHECKS` in `flags2`.
 const NO_FOREIGN_KEY_CHECKS: u32 = 1 << 26;
 /// `OPTION_RELAXED_UNIQUE_CHECKS` in `flags2`.
@@ -87,15 +89,24 @@ impl QueryEvent {
     }
 
     /// The statement as it is to be read when it stands inside a transaction: what the server writes there is the
-    /// `CREATE TABLE` of a `CREATE TABLE … SELECT`, made by itself and in UTF-8, although the session's character set is
-    /// named beside it (seen on MariaDB 10.11 and MySQL 9.7).
+    /// `CREATE TABLE` of a `CREATE TABLE … SELECT`, made by itself, in UTF-8 and with backslashes as escapes, although the
+    /// session's character set and `sql_mode` (`NO_BACKSLASH_ESCAPES`) are named beside it (seen on MariaDB 10.11 and
+    /// MySQL 9.7).
     pub fn inside_transaction(&self) -> Cow<'_, Self> {
         let verb = self.sql.trim_ascii_start().get(..6).unwrap_or_default();
         let generated = verb.eq_ignore_ascii_case(b"CREATE") && std::str::from_utf8(&self.sql).is_ok();
-        if !generated || self.client_collation.is_none() || self.sql.is_ascii() {
+        let is_encoded = self.client_collation.is_some() && !self.sql.is_ascii();
+        let is_escaped =
+            self.sql_mode.is_some_and(|mode| mode & NO_BACKSLASH_ESCAPES != 0) && self.sql.contains(&b'\\');
+        if !generated || !(is_encoded || is_escaped) {
             return Cow::Borrowed(self);
         }
-        Cow::Owned(Self { client_collation: None, ..self.clone() })
+        let mut event = self.clone();
+        if is_encoded {
+            event.client_collation = None;
+        }
+        event.sql_mode = event.sql_mode.map(|mode| mode & !NO_BACKSLASH_ESCAPES);
+        Cow::Owned(event)
     }
 
     pub(super) fn parse(body: &Bytes, compressed: bool, collations: &Collations) -> Parsed<Self> {
