@@ -171,6 +171,9 @@ async fn fill(server: &Server) -> Vec<(String, String)> {
     if server.kind == Kind::Mysql {
         sql.push("CREATE TABLE src.j (id INT PRIMARY KEY, j JSON)".to_owned());
         sql.push("INSERT INTO src.j VALUES (1, JSON_OBJECT('d', 1.50, 't', TIMESTAMP'2026-01-02 03:04:05', 's', 'it''s \\\\ \\n 名'))".to_owned());
+        sql.push(
+            "INSERT INTO src.j VALUES (2, '\"text ü\"'), (3, 'null'), (4, 'false'), (5, '1.5')".to_owned(),
+        );
         tables.push(("src".into(), "j".into()));
     }
     // Sessions of the corpus are not strict.

@@ -58,6 +58,10 @@ async fn seed(server: &Server) {
               ST_GeomFromText('LINESTRING(0 0, 1 1.5)'), ST_GeomFromText('POINT(1 2)'), '1,4'), \
              (2, '名', '', '[]', ST_GeomFromText('POLYGON((0 0,0 1,1 1,0 0))'), NULL, ''), \
              (3, '', NULL, '\"text\"', NULL, NULL, '2'), (4, '3', 'a', 'null', NULL, NULL, '3')",
+            // Beside a document whose types its text does not tell, in MySQL.
+            "CREATE TABLE shop.documents (id INT PRIMARY KEY, j JSON)",
+            "INSERT INTO shop.documents VALUES (1, JSON_OBJECT('d', 1.50)), (2, '\"text ü\"'), (3, 'null'), (4, 'true'), (5, '1.5'), \
+             (6, '18446744073709551615'), (7, '{}'), (8, NULL), (9, '\"a \\\\\\\\ b\"')",
             "CREATE TABLE shop.two_keys (a INT, b VARCHAR(20) CHARACTER SET utf8mb4, v INT, PRIMARY KEY (a, b), UNIQUE (v))",
             "CREATE TABLE shop.char_key (k CHAR(20) CHARACTER SET utf8mb4 PRIMARY KEY, v TEXT)",
             "CREATE TABLE shop.unique_only (u INT NOT NULL, v INT, UNIQUE KEY (u))",

@@ -77,10 +77,14 @@ pub fn write_typed_json(text: &[u8], types: JsonTypes<'_>, out: &mut Vec<u8>) ->
         let (mut members, mut elements) = (types.members.iter(), types.elements.iter());
         root.assign(&mut members, &mut elements)?;
         (members.next().is_none() && elements.next().is_none()).then_some(())?;
-        // A function's result is JSON; a scalar has to be made so.
-        if let What::Scalar(_) = root.what {
+        // A function's result is JSON; a scalar has to be made so: of the document's text, or of a value of its type.
+        if let What::Scalar(scalar) = root.what {
             out.extend_from_slice(b"CAST(");
-            root.write(out)?;
+            if root.kind == PLAIN || root.is_kept_as_text()? {
+                write_text(scalar, "utf8mb4", out);
+            } else {
+                root.write(out)?;
+            }
             out.extend_from_slice(b" AS JSON)");
             Some(())
         } else {
@@ -125,6 +129,16 @@ impl Node<'_> {
             }
             What::Scalar(_) => Some(()),
         }
+    }
+
+    /// A value of a type that no literal makes.
+    fn is_kept_as_text(&self) -> Option<bool> {
+        Some(match self.what {
+            What::Scalar(text) if matches!(self.kind, b'B' | b'b' | b'O') => {
+                binary(&unquote(text)?).is_none()
+            }
+            _ => false,
+        })
     }
 
     fn write(&self, out: &mut Vec<u8>) -> Option<()> {
@@ -383,6 +397,9 @@ mod tests {
             r"JSON_ARRAY(1.10, CAST('2026-08-01' AS DATE), x'00ff10', JSON_OBJECT('x', 2.5, 'y', JSON_ARRAY(7., _utf8mb4 x'615c62')), 0.5e0)"
         );
         assert_eq!(sql("12.5", "D", "", "").unwrap(), "CAST(12.5 AS JSON)");
+        // Beside others with types.
+        assert_eq!(sql("\"text\"", "-", "", "").unwrap(), "CAST('\"text\"' AS JSON)");
+        assert_eq!(sql("true", "-", "", "").unwrap(), "CAST('true' AS JSON)");
         assert_eq!(sql("-5", "D", "", "").unwrap(), "CAST(-5. AS JSON)");
         assert_eq!(
             sql(r#""12:00:00.000000""#, "t", "", "").unwrap(),
