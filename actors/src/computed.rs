@@ -1,8 +1,8 @@
-//! Warnings about columns that the target computes by itself.
+//! Warnings about what the target computes by itself: generated columns, and the values of functional indexes.
 //!
 //! A generated column may be computed from a value that its expression does not fit (text taken as a number, say): a source
 //! without strict mode stores what comes out and warns. A strict session of the target would refuse the row. So rows of
-//! tables with generated columns are written without strict mode, and every warning is looked at: those of
+//! tables with such columns or indexes are written without strict mode, and every warning is looked at: those of
 //! expressions pass, those about a column that is written stop the row as strict mode would have.
 
 use dmnode_mysql::TableInfo;
@@ -11,26 +11,40 @@ use dmnode_mysql::TableInfo;
 /// and MariaDB's 1916, 1918), too long (1406), division by zero (1365), overflow of a time (1441).
 const OF_EXPRESSIONS: [u64; 10] = [1264, 1265, 1292, 1365, 1366, 1406, 1411, 1441, 1916, 1918];
 
-/// The generated columns of a target table.
+/// The same of a functional index of MySQL, whose hidden column it computes: truncated, out of range, JSON that is no such value or out
+/// of range, too long.
+const OF_INDEXES: [u64; 5] = [3751, 3752, 3903, 3904, 3907];
+/// How MySQL names the hidden column of a functional index.
+const HIDDEN: &str = "!hidden!";
+
+/// What a target table computes: its generated columns, and whether an index has an expression.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Computed(Vec<String>);
+pub struct Computed {
+    columns: Vec<String>,
+    indexes: bool,
+}
 
 impl Computed {
     /// Those of a table.
     pub fn of(info: &TableInfo) -> Self {
-        Self(
-            info.columns.iter().filter(|column| column.generated).map(|column| column.name.clone()).collect(),
-        )
+        let generated = info.columns.iter().filter(|column| column.generated);
+        Self {
+            columns: generated.map(|column| column.name.clone()).collect(),
+            indexes: info.keys.iter().flat_map(|key| &key.columns).any(|part| part.expression.is_some()),
+        }
     }
 
     /// Whether there are any.
     pub fn any(&self) -> bool {
-        !self.0.is_empty()
+        self.indexes || !self.columns.is_empty()
     }
 
     /// Whether a warning is about an expression and not about a value that is written. The servers name the column
     /// whenever a value is stored in it; the operand of an expression has no name.
     pub fn explains(&self, code: u64, text: &str) -> bool {
+        if self.indexes && OF_INDEXES.contains(&code) {
+            return true;
+        }
         if !self.any() || !OF_EXPRESSIONS.contains(&code) {
             return false;
         }
@@ -38,7 +52,10 @@ impl Computed {
             return text.starts_with("Truncated incorrect ") || code == 1365;
         };
         let named = text.get(at..).unwrap_or_default();
-        self.0.iter().any(|name| {
+        if self.indexes && named.starts_with(&format!("for column '{HIDDEN}")) {
+            return true;
+        }
+        self.columns.iter().any(|name| {
             named.starts_with(&format!("for column '{name}' at row "))
                 || named.contains(&format!(".`{name}` at row "))
         })
@@ -51,7 +68,7 @@ mod tests {
 
     #[test]
     fn only_what_is_computed_passes() {
-        let computed = Computed(vec!["g".to_owned()]);
+        let computed = Computed { columns: vec!["g".to_owned()], indexes: false };
         for (code, text) in [
             (1292, "Truncated incorrect DOUBLE value: 'x'"),
             (1264, "Out of range value for column 'g' at row 3"),
@@ -70,5 +87,9 @@ mod tests {
         ] {
             assert!(!computed.explains(code, text), "{text}");
         }
+        let indexed = Computed { columns: Vec::new(), indexes: true };
+        let text = "Value is out of range for functional index 'f' at row 1";
+        assert!(indexed.explains(3752, text) && !computed.explains(3752, text));
+        assert!(!indexed.explains(1264, "Out of range value for column 'g' at row 3"));
     }
 }

@@ -207,6 +207,30 @@ async fn computed_columns_are_as_lenient_as_at_the_source() {
     }
 }
 
+/// The same for an index over an expression, whose value MySQL computes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn functional_indexes_are_as_lenient_as_at_the_source() {
+    let mut rig = StreamRig::new(Kind::Mysql, Kind::Mysql, true).await;
+    rig.source
+        .execute(&[
+            "CREATE DATABASE app",
+            "CREATE TABLE app.f (id INT PRIMARY KEY, d DECIMAL(65,30), v VARCHAR(20), j JSON, KEY f3 ((d + 1)), \
+             KEY f4 ((CAST(v AS SIGNED))), KEY f5 ((CAST(v AS CHAR(3)))), KEY f6 ((CAST(j->'$.n' AS SIGNED)))) CHARSET utf8mb4",
+            "SET SESSION sql_mode = ''",
+            "INSERT INTO app.f (id, d) VALUES (1, 1), (2, REPEAT('9', 35))",
+            "INSERT IGNORE INTO app.f (id, v) VALUES (3, 'five'), (4, '7 pieces')",
+            "INSERT IGNORE INTO app.f (id, j) VALUES (5, '{\"n\": 5}'), (6, '{\"n\": \"six\"}')",
+            "UPDATE app.f SET d = REPEAT('9', 35) WHERE id = 1",
+            "DELETE FROM app.f WHERE id = 2",
+        ])
+        .await;
+    let mut running = rig.start();
+    rig.caught_up(&mut running).await;
+    rig.assert_equal().await;
+    assert_eq!(rig.target.number("SELECT COUNT(*) FROM app.f WHERE d > 9").await, 1);
+    running.stop().await;
+}
+
 /// Servers do not find a row by the number of a SET with its 54th member or a later one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_of_64_members_is_found() {
