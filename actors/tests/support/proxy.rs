@@ -105,6 +105,7 @@ async fn serve(client: TcpStream, server: u16, state: Arc<State>) {
             if hit && body[0] == COM_QUERY { armed.take() } else { None }
         };
         if let Some(loss) = loss {
+            state.lost.fetch_add(1, Ordering::SeqCst);
             // From now on the client hears nothing.
             answers.abort();
             if loss.only_the_answer {
@@ -112,7 +113,6 @@ async fn serve(client: TcpStream, server: u16, state: Arc<State>) {
                 let _ = server_out.write_all(&body).await;
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
-            state.lost.fetch_add(1, Ordering::SeqCst);
             return;
         }
         let which = *state.refused.lock().unwrap();
