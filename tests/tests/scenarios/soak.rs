@@ -43,7 +43,7 @@ fn seconds(default: u64) -> u64 {
 /// The same seed every time: what was found with it stays fixed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn soak_fixed_seed() -> Result<()> {
-    run("soak_fixed", 20_261_122, seconds(20), &[Flavor::Mariadb]).await
+    run("soak_fixed", 20_261_122, seconds(12), &[Flavor::Mariadb]).await
 }
 
 /// Another seed every time.
