@@ -180,17 +180,7 @@ async fn prepare(
 ) -> Result<(Stream, JoinSet<()>), Halt> {
     let subtask = &spec.subtask;
     let mut scope = Scope::new(subtask)?;
-    let store = ProgressStore::open(TargetSpec {
-        endpoint: subtask.target.clone(),
-        meta_schema: subtask.meta_schema.clone(),
-        task: subtask.task.clone(),
-        source: subtask.source_id.clone(),
-        epoch: ctx.epoch,
-        cluster_id: ctx.cluster_id.clone(),
-        abort: abort.clone(),
-        heartbeat: ctx.heartbeat.clone(),
-    })
-    .await?;
+    let store = ProgressStore::open(TargetSpec::of(ctx, subtask, abort.clone())).await?;
     let store = Arc::new(store);
     // One applier commits in the order in which it is given the transactions.
     let count =

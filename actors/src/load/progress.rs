@@ -129,6 +129,15 @@ impl CopyCounters {
     }
 }
 
+/// The share that is done, in percent. What there is may be an estimate, which is no promise: not complete is not 100 %.
+pub(super) fn percent(done: u64, total: u64, complete: bool) -> f64 {
+    match (complete, total) {
+        (true, _) => 100.0,
+        (false, 0) => 0.0,
+        (false, total) => (100.0 * done as f64 / total as f64).min(99.9),
+    }
+}
+
 impl Report for CopyCounters {
     fn report(&self) -> UnitReport {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

@@ -97,17 +97,7 @@ impl Copy {
         let shown: Arc<CopyCounters> = Arc::clone(&counters);
         ctx.status.enter(UnitType::Load, shown);
         ctx.heartbeat.beat();
-        let store = ProgressStore::open(TargetSpec {
-            endpoint: subtask.target.clone(),
-            meta_schema: subtask.meta_schema.clone(),
-            task: ctx.task.clone(),
-            source: ctx.source.clone(),
-            epoch: ctx.epoch,
-            cluster_id: ctx.cluster_id.clone(),
-            abort: stop.clone(),
-            heartbeat: ctx.heartbeat.clone(),
-        })
-        .await?;
+        let store = ProgressStore::open(TargetSpec::of(ctx, subtask, stop.clone())).await?;
         let chunks = ChunkTable::new(&subtask.meta_schema, &ctx.task, &ctx.source);
         let mut target = store.connect().await?;
         target.execute(chunks.create_sql()).await.map_err(|err| target_error(&err))?;

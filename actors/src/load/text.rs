@@ -172,13 +172,28 @@ fn escape(value: &[u8], out: &mut BytesMut) {
     out.extend_from_slice(rest);
 }
 
-/// Appends one row in parentheses; returns its size in the source. With `types`, three values for each JSON column
-/// stand behind the columns and tell the types in it; `None` when they do not belong to the document.
+/// Appends one row in parentheses, as an INSERT of the copy has it; see [`push_row`].
 pub(super) fn push_values(
     row: &TextRow,
     columns: &[CopyColumn],
     types: bool,
     out: &mut Vec<u8>,
+) -> Option<RowSize> {
+    push_row(row, columns, types, out, |value, column, size, out| {
+        size.add(value, column);
+        push_value(value, column, out);
+    })
+}
+
+/// Appends one row in parentheses, each value but NULL and typed JSON by `push`, which counts it as well; returns its size in
+/// the source. With `types`, three values for each JSON column stand behind the columns and tell the types in it; `None`
+/// when they do not belong to the document.
+pub(super) fn push_row(
+    row: &TextRow,
+    columns: &[CopyColumn],
+    types: bool,
+    out: &mut Vec<u8>,
+    push: impl Fn(&[u8], &CopyColumn, &mut RowSize, &mut Vec<u8>),
 ) -> Option<RowSize> {
     let mut size = RowSize::default();
     let mut next_types = columns.len();
@@ -198,10 +213,7 @@ pub(super) fn push_values(
                     return None;
                 }
             }
-            Some(value) => {
-                size.add(value, column);
-                push_value(value, column, out);
-            }
+            Some(value) => push(value, column, &mut size, out),
         }
         if places {
             next_types += 3;

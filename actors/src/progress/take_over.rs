@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dmnode_model::codes;
-use dmnode_model::config::Endpoint;
+use dmnode_model::config::{Endpoint, SubtaskConfig};
 use dmnode_model::error::CodedError;
 use dmnode_model::ids::{Epoch, SourceId, TaskName, quote_ident};
 use dmnode_mysql::{Connection, ServerInfo, SessionOptions, SqlError, TextRow};
@@ -15,7 +15,7 @@ use super::{AppliedSet, ProgressUpdate, Watermark, read_location, text_literal};
 use crate::definitions::DefinitionTable;
 use crate::sync::online::Online;
 use crate::target::{ApplierConnection, ApplyError, target_error};
-use crate::unit::Heartbeat;
+use crate::unit::{Heartbeat, UnitContext};
 
 /// Strict about values, and without the settings that change them on the way.
 pub(crate) const SQL_MODE: &str = "NO_AUTO_VALUE_ON_ZERO,STRICT_TRANS_TABLES,ALLOW_INVALID_DATES";
@@ -67,6 +67,22 @@ pub struct TargetSpec {
     pub abort: CancellationToken,
     /// Beaten at every try, so that waiting for the target is not taken for a hang.
     pub heartbeat: Heartbeat,
+}
+
+impl TargetSpec {
+    /// That of a unit, with what ends its waiting.
+    pub fn of(ctx: &UnitContext, subtask: &SubtaskConfig, abort: CancellationToken) -> Self {
+        Self {
+            endpoint: subtask.target.clone(),
+            meta_schema: subtask.meta_schema.clone(),
+            task: subtask.task.clone(),
+            source: subtask.source_id.clone(),
+            epoch: ctx.epoch,
+            cluster_id: ctx.cluster_id.clone(),
+            abort,
+            heartbeat: ctx.heartbeat.clone(),
+        }
+    }
 }
 
 /// What all appliers of one generation share.

@@ -165,17 +165,7 @@ pub async fn follow(
 ) -> Result<(), ApplyError> {
     let abort = CancellationToken::new();
     let _ends = abort.clone().drop_guard();
-    let store = ProgressStore::open(TargetSpec {
-        endpoint: subtask.target.clone(),
-        meta_schema: subtask.meta_schema.clone(),
-        task: subtask.task.clone(),
-        source: subtask.source_id.clone(),
-        epoch: ctx.epoch,
-        cluster_id: ctx.cluster_id.clone(),
-        abort,
-        heartbeat: ctx.heartbeat.clone(),
-    })
-    .await?;
+    let store = ProgressStore::open(TargetSpec::of(ctx, subtask, abort)).await?;
     let facts = Facts::new(&subtask.meta_schema, &subtask.task, &subtask.source_id);
     let mut conn = store.connect().await?;
     let checkpoint = rows(&mut conn, subtask).await?;

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use dmnode_model::status::DumpStatus;
 
+use crate::load::progress::percent;
 use crate::unit::{Report, UnitReport};
 
 /// What the dump has to do and has done. The rows there are is the server's estimate.
@@ -49,14 +50,7 @@ impl Report for DumpCounters {
         let (rows, bytes) = (get(&self.rows_done), get(&self.bytes_done));
         let complete = self.complete.load(Ordering::Relaxed);
         let total = if complete { rows } else { get(&self.rows_total).max(rows) };
-        let share = if complete {
-            100.0
-        } else if total == 0 {
-            0.0
-        } else {
-            // Estimates are no promise: not done is not 100 %.
-            (100.0 * rows as f64 / total as f64).min(99.9)
-        };
+        let share = percent(rows, total, complete);
         let elapsed = self.started.elapsed().as_secs_f64().max(0.001);
         UnitReport {
             dump: Some(DumpStatus {

@@ -5,10 +5,10 @@
 //! that the simplest of loaders, which read line by line, take them.
 
 use dmnode_model::ids::{TableName, quote_ident};
-use dmnode_mysql::{JsonTypes, TextRow, write_typed_json};
+use dmnode_mysql::TextRow;
 
 use crate::load::columns::{CopyColumn, Literal};
-use crate::load::text::{RowSize, WIDE_OR_SHIFTED, push_literal};
+use crate::load::text::{RowSize, WIDE_OR_SHIFTED, push_literal, push_row};
 
 /// Statement size when the task says nothing: Dumpling's.
 const STATEMENT_BYTES: u64 = 1_000_000;
@@ -109,50 +109,24 @@ fn value_of<'a>(value: &'a [u8], column: &CopyColumn) -> (&'a [u8], bool) {
     }
 }
 
-/// Appends one row in parentheses. With `types`, three values for each JSON column stand behind the columns and tell the types
-/// in it; `None` when they do not belong to the document.
+/// Appends one row in parentheses; see [`push_row`].
 pub(super) fn push_sql(
     row: &TextRow,
     columns: &[CopyColumn],
     types: bool,
     out: &mut Vec<u8>,
 ) -> Option<RowSize> {
-    let mut size = RowSize::default();
-    let mut next_types = columns.len();
-    out.push(b'(');
-    for (index, column) in columns.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
+    push_row(row, columns, types, out, |value, column, size, out| {
+        let (value, is_error) = value_of(value, column);
+        size.bytes += value.len() as u64;
+        size.error_members += u64::from(is_error);
+        match (is_error, column.member) {
+            (true, true) => out.push(b'0'),
+            // What a column without a default gets.
+            (true, false) => out.extend_from_slice(b"DEFAULT"),
+            (false, _) => push_value(value, &column.literal, out),
         }
-        let typed = types && column.json;
-        match row.bytes(index) {
-            None => out.extend_from_slice(b"NULL"),
-            Some(value) if typed => {
-                size.bytes += value.len() as u64;
-                let letters = |place: usize| row.bytes(next_types + place).unwrap_or_default();
-                let types = JsonTypes { root: letters(0), members: letters(1), elements: letters(2) };
-                if !write_typed_json(value, types, out) {
-                    return None;
-                }
-            }
-            Some(value) => {
-                let (value, is_error) = value_of(value, column);
-                size.bytes += value.len() as u64;
-                size.error_members += u64::from(is_error);
-                match (is_error, column.member) {
-                    (true, true) => out.push(b'0'),
-                    // What a column without a default gets.
-                    (true, false) => out.extend_from_slice(b"DEFAULT"),
-                    (false, _) => push_value(value, &column.literal, out),
-                }
-            }
-        }
-        if typed {
-            next_types += 3;
-        }
-    }
-    out.push(b')');
-    Some(size)
+    })
 }
 
 fn push_value(value: &[u8], literal: &Literal, out: &mut Vec<u8>) {

@@ -28,6 +28,7 @@ use crate::load::dump::directory::local;
 use crate::load::dump::layout::{METADATA, Metadata};
 use crate::load::inventory::Scope;
 use crate::load::prepare::{Dialects, create_statements, fenced_ddl};
+use crate::load::progress::percent;
 use crate::load::snapshot::SourceReader;
 use crate::load::{LoadSpec, Loaded};
 use crate::progress::meta::Facts;
@@ -85,17 +86,7 @@ async fn load(ctx: &UnitContext, spec: &LoadSpec, stop: &CancellationToken) -> R
     ctx.status.enter(UnitType::Load, shown);
     ctx.heartbeat.beat();
     let directory = local(&subtask.load.dir)?;
-    let store = ProgressStore::open(TargetSpec {
-        endpoint: subtask.target.clone(),
-        meta_schema: subtask.meta_schema.clone(),
-        task: ctx.task.clone(),
-        source: ctx.source.clone(),
-        epoch: ctx.epoch,
-        cluster_id: ctx.cluster_id.clone(),
-        abort: stop.clone(),
-        heartbeat: ctx.heartbeat.clone(),
-    })
-    .await?;
+    let store = ProgressStore::open(TargetSpec::of(ctx, subtask, stop.clone())).await?;
     let marks = Arc::new(Marks::new(&subtask.meta_schema, &ctx.task, &ctx.source));
     let mut target = store.connect().await?;
     target.execute(marks.create_sql()).await.map_err(|err| target_error(&err))?;
@@ -499,13 +490,7 @@ impl Report for Counters {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let (bytes, total, complete) =
             (get(&self.bytes), get(&self.bytes_total), self.complete.load(Ordering::Relaxed));
-        let share = if complete {
-            100.0
-        } else if total == 0 {
-            0.0
-        } else {
-            (100.0 * bytes as f64 / total as f64).min(99.9)
-        };
+        let share = percent(bytes, total, complete);
         let elapsed = self.started.elapsed().as_secs_f64().max(0.001);
         let speed = bytes.saturating_sub(get(&self.bytes_before)) as f64 / elapsed;
         let eta = (speed > 0.0).then(|| (total.saturating_sub(bytes) as f64 / speed).ceil() as u64);
