@@ -47,7 +47,7 @@ pub struct MemberInfo {
     pub name: String,
     /// Its address.
     pub addr: String,
-    /// Whether it votes (else it is catching up).
+    /// Whether it votes (else it is catching up, or the change that adds or removes it is not finished).
     pub voter: bool,
     /// Whether it leads.
     pub leader: bool,
@@ -278,7 +278,9 @@ impl Inner {
         let Some(running) = self.running.get() else { return Vec::new() };
         let metrics = running.raft.metrics().borrow().clone();
         let membership = metrics.membership_config.membership();
-        let voters: Vec<u64> = membership.voter_ids().collect();
+        // While a change is half done both sets decide, so that who is in one of them only does not count yet.
+        let sets = membership.get_joint_config();
+        let votes = |id: NodeId| sets.iter().all(|set| set.contains(&id.0));
         let mut nodes: BTreeMap<NodeId, (String, String)> = membership
             .nodes()
             .map(|(id, member)| (NodeId(*id), (member.name.clone(), member.addr.clone())))
@@ -295,7 +297,7 @@ impl Inner {
                 id,
                 name,
                 addr,
-                voter: voters.contains(&id.0),
+                voter: votes(id),
                 leader: metrics.current_leader == Some(id.0),
                 alive: id == running.id || self.liveness.is_alive(id, now, self.config.source_lost_after),
             })
