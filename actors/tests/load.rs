@@ -410,3 +410,24 @@ async fn rows_larger_than_a_packet_mariadb() {
 async fn rows_larger_than_a_packet_mysql() {
     rows_larger_than_a_packet(Kind::Mysql).await;
 }
+
+/// `mydumpers.where` holds for every table that is copied, in each of its chunks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_condition_chooses_the_rows() {
+    let mut rig = Rig::new(Kind::Mariadb, Kind::Mariadb).await;
+    fill(&rig.source, 14).await;
+    rig.rows = 1000;
+    rig.task = "    where: s LIKE '%7' OR s LIKE '%3'\n".into();
+    rig.load(1).await.unwrap();
+    for table in ["shop.big", "shop.log"] {
+        let all = format!("SELECT COUNT(*) FROM {table}");
+        let chosen = rig.source.number(&format!("{all} WHERE s LIKE '%7' OR s LIKE '%3'")).await;
+        assert!(chosen > 0 && chosen < rig.source.number(&all).await, "{table}");
+        assert_eq!(rig.target.number(&all).await, chosen, "{table}");
+        assert_eq!(
+            rig.target.number(&format!("{all} WHERE s NOT LIKE '%7' AND s NOT LIKE '%3'")).await,
+            0,
+            "{table}"
+        );
+    }
+}

@@ -299,3 +299,76 @@ async fn f18_a_filter_passes_the_drop_of_a_shard() {
     rig.caught_up(&mut running).await;
     assert_eq!(rig.rows("SELECT id FROM app.t ORDER BY id").await, ["1", "2", "3"]);
 }
+
+/// Servers that tell `T` from `t`: the lists and routes do so only when they are told to, in the task or in the source.
+async fn case_of_names(from: Kind, to: Kind) {
+    let mut rig = Rules::new(from, to).await;
+    rig.source
+        .execute(&[
+            "CREATE DATABASE app",
+            "CREATE DATABASE App",
+            "CREATE TABLE app.T (id INT PRIMARY KEY)",
+            "CREATE TABLE app.t (id INT PRIMARY KEY)",
+            "CREATE TABLE App.T (id INT PRIMARY KEY)",
+            "CREATE TABLE app.other (id INT PRIMARY KEY)",
+            "INSERT INTO app.T VALUES (1)",
+            "INSERT INTO app.t VALUES (2)",
+            "INSERT INTO App.T VALUES (3)",
+            "INSERT INTO app.other VALUES (4)",
+        ])
+        .await;
+    let tables = async |rig: &Rules, schema: &str| {
+        let tables = format!(
+            "SELECT table_name FROM information_schema.tables WHERE BINARY table_schema = '{schema}' ORDER BY BINARY table_name"
+        );
+        rig.rows(&tables).await
+    };
+    let lists = |target: &str, place: &str| {
+        format!(
+            "{place}block-allow-list: {{b: {{do-tables: [{{db-name: app, tbl-name: T}}, {{db-name: mark, tbl-name: '*'}}]}}}}\n\
+             routes: {{r: {{schema-pattern: app, table-pattern: T, target-schema: {target}, target-table: all_t}}}}\n"
+        )
+    };
+    rig.instance = "    block-allow-list: b\n    route-rules: [r]\n".into();
+    // Routes of tables make no databases.
+    rig.target.execute(&["CREATE DATABASE folded", "CREATE DATABASE exact", "CREATE DATABASE exact2"]).await;
+    // Without: all three are one table's shards.
+    rig.task = lists("folded", "");
+    let mut running = rig.start("folded");
+    rig.caught_up(&mut running).await;
+    assert_eq!(rig.rows("SELECT id FROM folded.all_t ORDER BY id").await, ["1", "2", "3"]);
+    assert_eq!(tables(&rig, "folded").await, ["all_t"]);
+    running.crash().await;
+    // With, in the task and in the source: the one that is named. Each task begins at the first event.
+    for (name, task, source) in
+        [("exact", "case-sensitive: true\n", ""), ("exact2", "", "case-sensitive: true\n")]
+    {
+        rig.target.execute(&["DROP DATABASE mark"]).await;
+        rig.task = lists(name, task);
+        rig.source_lines = source.into();
+        let mut running = rig.start(name);
+        rig.caught_up(&mut running).await;
+        assert_eq!(rig.rows(&format!("SELECT id FROM {name}.all_t ORDER BY id")).await, ["1"]);
+        running.crash().await;
+    }
+    // A route that does not fit leaves the name as it is.
+    rig.task = lists("never", "case-sensitive: true\n").replace("table-pattern: T", "table-pattern: t");
+    rig.source_lines.clear();
+    rig.target.execute(&["DROP DATABASE mark"]).await;
+    let mut running = rig.start("kept");
+    rig.caught_up(&mut running).await;
+    assert_eq!(tables(&rig, "app").await, ["T"]);
+    assert_eq!(tables(&rig, "App").await, Vec::<String>::new());
+    assert_eq!(rig.rows("SELECT id FROM app.T").await, ["1"]);
+    running.crash().await;
+}
+
+#[tokio::test]
+async fn the_case_of_names_counts_when_asked_for_mysql() {
+    case_of_names(Kind::Mysql, Kind::Mariadb).await;
+}
+
+#[tokio::test]
+async fn the_case_of_names_counts_when_asked_for_mariadb() {
+    case_of_names(Kind::Mariadb, Kind::Mysql).await;
+}

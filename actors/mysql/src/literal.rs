@@ -140,10 +140,40 @@ pub fn write_exact_match(value: &Value, column: &ColumnInfo, out: &mut Vec<u8>) 
             write_hex(&value.json_text().unwrap_or_default(), out);
         }
         value => {
+            // Otherwise MySQL takes a value with more decimals than the column has to be in none of its rows, though
+            // rows from before the column got its decimals keep theirs.
+            if decimals(column).is_some() {
+                out.extend_from_slice(b"*1e0");
+            }
             out.extend_from_slice(b" = ");
             write_literal(value, column, out);
         }
     }
+}
+
+/// Appends the condition that a column with a count of [`decimals`] shows what the value shows.
+pub fn write_rounded_match(value: &Value, column: &ColumnInfo, decimals: u8, out: &mut Vec<u8>) {
+    if *value == Value::Null {
+        return write_exact_match(value, column, out);
+    }
+    out.extend_from_slice(b"ROUND(");
+    write_ident(&column.name, out);
+    out.push(b',');
+    write_display(decimals, out);
+    out.extend_from_slice(b") = ROUND(");
+    write_literal(value, column, out);
+    out.push(b',');
+    write_display(decimals, out);
+    out.push(b')');
+}
+
+/// The decimals of a `FLOAT(M,D)` or `DOUBLE(M,D)`; `None` for any other column.
+pub fn decimals(column: &ColumnInfo) -> Option<u8> {
+    if !matches!(column.data_type, ColumnType::Float | ColumnType::Double) {
+        return None;
+    }
+    let (_, digits) = column.column_type_text.split_once(',')?;
+    digits.split_once(')')?.0.trim().parse().ok()
 }
 
 /// Values of at least this size travel as parameters of a prepared statement: as hexadecimal they would take twice
@@ -337,5 +367,19 @@ mod tests {
         let mut out = Vec::new();
         write_exact_match(&bytes(b"a"), &column(Some("latin1"), "char(3)"), &mut out);
         assert_eq!(String::from_utf8(out).unwrap(), "`c``1` = 'a' AND CAST(`c``1` AS BINARY) = x'61'");
+        let mut scaled = column(None, "float(9,3) unsigned");
+        scaled.data_type = ColumnType::Float;
+        let mut out = Vec::new();
+        write_exact_match(&Value::Float(0.5), &scaled, &mut out);
+        out.push(b'|');
+        write_rounded_match(&Value::Float(0.5), &scaled, decimals(&scaled).unwrap(), &mut out);
+        out.push(b'|');
+        write_rounded_match(&Value::Null, &scaled, 3, &mut out);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "`c``1`*1e0 = 5e-1|ROUND(`c``1`,3) = ROUND(5e-1,3)|`c``1` IS NULL"
+        );
+        scaled.column_type_text = "float".into();
+        assert_eq!(decimals(&scaled), None);
     }
 }

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use dmnode_model::TableName;
 
 /// Descriptions of tables are kept up to about so many columns, most recently used first. A column takes some hundred bytes
-/// with everything that is known of it, so this is some 30 MB for each of the two maps: 5,000 tables of ten columns, or
+/// with everything that is known of it, so this is some 10 MB for each of the two maps: 1,400 tables of ten columns, or
 /// fewer wider ones.
-pub(super) const COLUMNS_MOST: usize = 50_000;
+pub(super) const COLUMNS_MOST: usize = 20_000;
 
 /// What a table costs, in columns, beside them.
 const TABLE_COST: usize = 4;

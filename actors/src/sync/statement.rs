@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dmnode_mysql::{
-    ColumnInfo, ColumnType, Row, Value, is_beyond_double, is_error_value, long_value, write_exact_match,
-    write_ident, write_literal, write_parameter, write_parameter_match,
+    ColumnType, Row, Value, decimals, is_beyond_double, is_error_value, long_value, write_exact_match,
+    write_ident, write_literal, write_parameter, write_parameter_match, write_rounded_match,
 };
 
 use super::change::{Change, RowChange};
@@ -207,16 +207,17 @@ impl Builder {
         builder.finish().into_iter().next()
     }
 
-    /// An UPDATE or DELETE whose row the key did not find, though it may be there: a lookup rounds to the column's
-    /// decimals, and MariaDB keeps the digits of values that were there before the column got its decimals
-    /// (`MODIFY c FLOAT(9,3)`). This one compares values without the key; `None` where there is no such column.
+    /// An UPDATE or DELETE whose row was not found, though it may be there: servers keep the digits of values that were
+    /// there before the column got its decimals (`MODIFY c FLOAT(9,3)`), and a lookup by a key rounds to the column's
+    /// decimals. This one compares values without the key. Without a key it takes a row that shows the same values:
+    /// the copy and the replication write the rounded ones. `None` where there is no such column.
     pub fn single_by_value(
         dialect: Dialect,
         row: &RowChange,
         table: &Arc<Table>,
         number: usize,
     ) -> Option<Packet> {
-        if !has_scaled_key(table) {
+        if !finds_by_decimals(table) {
             return None;
         }
         let mut builder = Self { by_value: true, ..Self::new(dialect) };
@@ -573,14 +574,10 @@ fn is_long(rows: &[&Row]) -> bool {
     rows.iter().any(|row| row.values.iter().any(|value| long_value(value).is_some()))
 }
 
-/// The key has a number with a fixed count of decimals (`FLOAT(9,3)`).
-fn has_scaled_key(table: &Table) -> bool {
-    table.shape != Shape::Keyless && table.identity.iter().any(|index| is_scaled(table.column(*index)))
-}
-
-fn is_scaled(column: &ColumnInfo) -> bool {
-    matches!(column.data_type, ColumnType::Float | ColumnType::Double)
-        && column.column_type_text.contains('(')
+/// What a row is found by has a number with a fixed count of decimals (`FLOAT(9,3)`).
+fn finds_by_decimals(table: &Table) -> bool {
+    let columns = if table.shape == Shape::Keyless { &table.writable } else { &table.identity };
+    columns.iter().any(|index| decimals(table.column(*index)).is_some())
 }
 
 /// The WHERE clause that finds exactly one row; `by_value` as [`Builder::single_by_value`] says.
@@ -597,7 +594,7 @@ fn write_where(table: &Table, row: &Row, long: bool, by_value: bool, packet: &mu
                 continue;
             }
             write_ident(&column.name, &mut packet.sql);
-            if by_value && is_scaled(column) {
+            if by_value && decimals(column).is_some() {
                 packet.sql.extend_from_slice(b"*1e0");
             }
             packet.sql.push(b'=');
@@ -605,11 +602,12 @@ fn write_where(table: &Table, row: &Row, long: bool, by_value: bool, packet: &mu
         }
         return;
     }
-    write_all_columns(table, row, long, packet);
+    write_all_columns(table, row, long, by_value, packet);
     packet.sql.extend_from_slice(b" LIMIT 1");
 }
 
-fn write_all_columns(table: &Table, row: &Row, long: bool, packet: &mut Packet) {
+/// With `rounded`, numbers with a count of decimals are compared as they show.
+fn write_all_columns(table: &Table, row: &Row, long: bool, rounded: bool, packet: &mut Packet) {
     let mut first = true;
     for index in &table.writable {
         let out = &mut packet.sql;
@@ -622,7 +620,10 @@ fn write_all_columns(table: &Table, row: &Row, long: bool, packet: &mut Packet) 
                     write_parameter_match(value, table.column(*index), out);
                     packet.parameters.push(bytes.clone());
                 }
-                None => write_exact_match(value, table.column(*index), out),
+                None => match decimals(table.column(*index)).filter(|_| rounded) {
+                    Some(decimals) => write_rounded_match(value, table.column(*index), decimals, out),
+                    None => write_exact_match(value, table.column(*index), out),
+                },
             },
             None => out.extend_from_slice(b"FALSE"),
         }
@@ -642,7 +643,7 @@ pub fn exact_match(table: &Table, row: &Row) -> Vec<u8> {
     let mut packet = Packet { sql: b"SELECT 1 FROM ".to_vec(), ..Packet::default() };
     write_table(table, &mut packet.sql);
     packet.sql.extend_from_slice(b" WHERE ");
-    write_all_columns(table, row, false, &mut packet);
+    write_all_columns(table, row, false, false, &mut packet);
     packet.sql.extend_from_slice(b" LIMIT 1");
     packet.sql
 }

@@ -292,3 +292,56 @@ async fn a_key_of_rounded_numbers_finds_what_was_not_rounded() {
     let error = running.error().await;
     assert_eq!(error.code, codes::ROW_NOT_FOUND, "{error}");
 }
+
+/// The same in tables without a key, with rows that show the same values; beside what the copy has rounded.
+async fn rounded_numbers_without_a_key(from: Kind, to: Kind) {
+    let mut rig = StreamRig::new(from, to, true).await;
+    rig.source
+        .execute(&[
+            "CREATE DATABASE app",
+            "CREATE TABLE app.f (n INT, x FLOAT, y DOUBLE)",
+            "INSERT INTO app.f VALUES (1, 498.75906, 498.7590612345), (2, 498.759, 498.759), (3, 7.5, NULL), (4, 1.23456, 1.23456)",
+            "INSERT INTO app.f VALUES (5, 498.75906, 498.7590612345), (5, 498.759, 498.759)",
+            "ALTER TABLE app.f MODIFY x FLOAT(9,3), MODIFY y DOUBLE(12,3)",
+        ])
+        .await;
+    let mut running = rig.start();
+    rig.caught_up(&mut running).await;
+    // As the copy, or a row written by replication, would have it.
+    rig.target.execute(&["UPDATE app.f SET x = 1.235, y = 1.235 WHERE n = 4"]).await;
+    rig.source
+        .execute(&[
+            "DELETE FROM app.f WHERE n = 1",
+            "UPDATE app.f SET n = 12 WHERE n = 2",
+            "DELETE FROM app.f WHERE n = 3",
+            "UPDATE app.f SET n = 14 WHERE n = 4",
+            "DELETE FROM app.f WHERE n = 5 AND x * 1e0 > 498.75903",
+        ])
+        .await;
+    rig.caught_up(&mut running).await;
+    let rows = "SELECT n, x, y, x * 1e0 > 498.75903 FROM app.f ORDER BY n";
+    assert_eq!(
+        rig.target
+            .query(rows)
+            .await
+            .iter()
+            .map(|row| row.iter().map(|v| v.clone().unwrap()).collect::<Vec<_>>().join(" "))
+            .collect::<Vec<_>>(),
+        ["5 498.759 498.759 0", "12 498.759 498.759 0", "14 1.235 1.235 0"]
+    );
+    assert_eq!(counts(&running), BTreeMap::new());
+    rig.target.execute(&["DELETE FROM app.f WHERE n = 14"]).await;
+    rig.source.execute(&["UPDATE app.f SET n = 0 WHERE n = 14"]).await;
+    let error = running.error().await;
+    assert_eq!(error.code, codes::ROW_NOT_FOUND, "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rounded_numbers_without_a_key_mysql() {
+    rounded_numbers_without_a_key(Kind::Mysql, Kind::Mysql).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rounded_numbers_without_a_key_mariadb() {
+    rounded_numbers_without_a_key(Kind::Mariadb, Kind::Mariadb).await;
+}

@@ -190,3 +190,25 @@ async fn rows_of_version_0_stop_the_task() {
     assert!(text.contains("PRE_GA_WRITE_ROWS") && text.contains("bin.000002"), "{text}");
     assert_eq!(rig.target.number("SELECT COUNT(*) FROM app.t").await, 0);
 }
+
+/// A statement that nobody knows stops the task, unless a filter leaves it out: one without a table, since nobody knows whose it is.
+#[tokio::test]
+async fn f18_a_filter_passes_a_statement_that_would_stop_the_task() {
+    let mut file = File::new();
+    file.statement("CREATE DATABASE app");
+    file.statement("CREATE TABLE t (id INT PRIMARY KEY, s VARCHAR(20))");
+    file.rows(&[(WRITE_ROWS_V1, &[(0, 1, "eins")])]);
+    file.statement("FROBNICATE TABLE app.t QUICKLY (");
+    file.rows(&[(WRITE_ROWS_V1, &[(0, 2, "zwei")])]);
+    let mut rig = file.put_into(rig(Kind::Mysql).await).await;
+    let error = rig.start().error().await;
+    assert_eq!(error.code, codes::SYNCER_PARSE_DDL, "{error}");
+    assert!(error.to_string().contains("FROBNICATE TABLE"), "{error}");
+    rig.instance = "    filter-rules: [f]\n";
+    rig.task =
+        "filters: {f: {schema-pattern: app, sql-pattern: ['^frobnicate\\s'], action: Ignore}}\n".into();
+    let mut running = rig.start();
+    rig.caught_up(&mut running).await;
+    assert_eq!(rig.target.number("SELECT COUNT(*) FROM app.t").await, 2);
+    running.stop().await;
+}

@@ -67,6 +67,63 @@ async fn definitions_are_listed_updated_and_deleted() -> Result<()> {
     cluster.finish().await
 }
 
+/// Deaths before and after the write that stores a table's definition together with the watermark: rows of the former and
+/// the new definition are read rightly, and the definition is the source's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn definitions_survive_a_death_around_their_write() -> Result<()> {
+    let name = "definition_deaths";
+    let (source, target) = (shared_source(Flavor::Mysql).await?, shared_target(Flavor::Mysql).await?);
+    source
+        .execute(&[
+            "CREATE DATABASE definition_deaths",
+            "CREATE TABLE definition_deaths.t (id INT PRIMARY KEY AUTO_INCREMENT, a INT, b INT)",
+            "INSERT INTO definition_deaths.t (a, b) VALUES (1, 2)",
+        ])
+        .await?;
+    let cluster = Cluster::start(name, 1).await?;
+    cluster.create_source(&SourceFile::new(name, source, true)).await?;
+    cluster.start_task(&TaskFile::new(name, "all", target, name, name)).await?;
+    cluster.wait_stage(name, name, "Running", Some("Sync"), LIMIT).await?;
+    compare::wait_equal(source, name, target, name, LIMIT).await?;
+    let steps = [
+        ("sync.ddl_before_passed", "panic"),
+        ("sync.ddl_after_passed", "panic"),
+        ("sync.ddl_before_passed", "error"),
+        ("sync.ddl_after_passed", "error"),
+    ];
+    for (round, (failpoint, action)) in steps.into_iter().enumerate() {
+        cluster.set_failpoint(failpoint, action)?;
+        // Columns of one type change places: a row that is read by a wrong definition would not be noticed.
+        source
+            .execute(&[
+                "INSERT INTO definition_deaths.t (a, b) VALUES (10, 20)",
+                &format!("ALTER TABLE definition_deaths.t ADD COLUMN n{round} INT NOT NULL DEFAULT 7 AFTER id, MODIFY b INT FIRST"),
+                &format!("INSERT INTO definition_deaths.t (a, b, n{round}) VALUES (30, 40, 50)"),
+                "ALTER TABLE definition_deaths.t MODIFY b INT AFTER a",
+                "UPDATE definition_deaths.t SET a = a + 1, b = b + 2",
+            ])
+            .await?;
+        cluster.wait_failpoint(failpoint, LIMIT).await?;
+        compare::wait_equal(source, name, target, name, LIMIT).await?;
+        cluster.wait_stage(name, name, "Running", Some("Sync"), LIMIT).await?;
+        cluster.ctl(&["pause-task", name]).await?.success()?;
+        let listed =
+            cluster.ctl(&["binlog-schema", "list", name, name, "t"]).await?.success()?.json()?.to_string();
+        let columns = source
+            .query::<String>("SELECT column_name FROM information_schema.columns WHERE table_schema = 'definition_deaths' ORDER BY ordinal_position")
+            .await?;
+        let places: Vec<Option<usize>> =
+            columns.iter().map(|column| listed.find(&format!("`{column}` int"))).collect();
+        ensure!(
+            places.iter().all(Option::is_some) && places.is_sorted(),
+            "{failpoint}: {columns:?} / {listed}"
+        );
+        cluster.ctl(&["resume-task", name]).await?;
+    }
+    compare::wait_equal(source, name, target, name, LIMIT).await?;
+    cluster.finish().await
+}
+
 /// A window of safe mode by `start-task` is shown, does what it is for, and is not there at the next start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_window_of_safe_mode_by_start_task() -> Result<()> {

@@ -328,7 +328,11 @@ impl DumpConfig {
         }
         config.apply_extra_args(path, files, warnings)?;
         if !config.where_condition.is_empty() && !files {
-            warnings.later(&setting("where"), "every row is copied");
+            warnings.say(format!(
+                "`{}` is for the copy alone: what happens later to rows that it leaves out is replicated, and an \
+                 UPDATE or DELETE of such a row finds none in the target (see `on-missing-row`)",
+                setting("where")
+            ));
         }
         Ok(config)
     }
