@@ -6,6 +6,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use dmnode_actors::load::key::KeyValue;
 use dmnode_actors::load::{self, DdlCopied, Loaded};
 use dmnode_actors::subtask;
 use dmnode_model::{BinlogPosition, TableName, codes};
@@ -143,7 +144,10 @@ async fn a_dropped_table_leaves_only_its_history() {
     let filter = rig.filter().await.unwrap();
     let max = filter.max_location().unwrap().position.clone();
     assert_eq!(filter.ddl_is_copied(&TableName::new("shop", "big"), &max, None), DdlCopied::Yes);
-    assert_eq!(filter.row_is_copied(&TableName::new("shop", "big"), Some(5), &max, None), Ok(true));
+    assert_eq!(
+        filter.row_is_copied(&TableName::new("shop", "big"), Some(&[KeyValue::Integer(5)]), &max, None),
+        Ok(true)
+    );
     assert_eq!(
         rig.target.number("SELECT COUNT(*) FROM information_schema.tables WHERE table_name = 'big'").await,
         0

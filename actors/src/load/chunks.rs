@@ -10,6 +10,7 @@ use dmnode_model::position::{BinlogPosition, Location};
 use dmnode_mysql::{Connection, TextRow};
 
 use super::filter::{ChunkFilter, CopiedRange, CopiedTable};
+use super::key::{Bound, KeyPart, parse_bound, parse_parts, store_bound, store_parts};
 use crate::progress::{push_text, table_name, text_literal};
 use crate::target::target_error;
 
@@ -24,9 +25,9 @@ const INSERT_BYTES_MAX: usize = 512 * 1024;
 pub(super) struct Chunk {
     pub number: u32,
     /// Smallest key, `None` open below.
-    pub lower: Option<i128>,
+    pub lower: Option<Bound>,
     /// Smallest key of the next chunk, `None` open above.
-    pub upper: Option<i128>,
+    pub upper: Option<Bound>,
     pub done: Option<DoneChunk>,
 }
 
@@ -42,8 +43,8 @@ pub(super) struct DoneChunk {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PlannedTable {
     pub target: TableName,
-    /// The column the table is cut by.
-    pub key_column: Option<String>,
+    /// The columns the table is cut by; none when it is whole.
+    pub key: Vec<KeyPart>,
     /// Identity of the source table as it was planned.
     pub digest: String,
     /// The target table was made by this plan.
@@ -78,7 +79,7 @@ impl ChunkTable {
             "CREATE TABLE IF NOT EXISTS {} (\
              source_id VARCHAR(64) NOT NULL, src_schema VARCHAR(64) NOT NULL, src_table VARCHAR(64) NOT NULL, \
              chunk INT UNSIGNED NOT NULL, target_schema VARCHAR(64) NOT NULL, target_table VARCHAR(64) NOT NULL, \
-             key_column VARCHAR(64) NULL, lower_key VARCHAR(40) NULL, upper_key VARCHAR(40) NULL, \
+             key_column TEXT NULL, lower_key TEXT NULL, upper_key TEXT NULL, \
              done TINYINT NOT NULL DEFAULT 0, created TINYINT NOT NULL, \
              position_file VARCHAR(255) NULL, position_pos BIGINT UNSIGNED NULL, position_gtid LONGTEXT NULL, \
              row_count BIGINT UNSIGNED NULL, byte_count BIGINT UNSIGNED NULL, schema_digest CHAR(64) NOT NULL, \
@@ -87,6 +88,20 @@ impl ChunkTable {
              ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin",
             self.table
         )
+    }
+
+    /// Makes room for keys of several columns in a table of before there were any.
+    pub async fn widen(&self, conn: &mut Connection) -> Result<(), CodedError> {
+        let sql = format!("SHOW COLUMNS FROM {} LIKE 'lower_key'", self.table);
+        let row = conn.query_one(&sql).await.map_err(|err| target_error(&err))?;
+        if row.and_then(|row| row.string(1)).is_some_and(|kind| kind.to_lowercase().starts_with("varchar")) {
+            let sql = format!(
+                "ALTER TABLE {} MODIFY key_column TEXT NULL, MODIFY lower_key TEXT NULL, MODIFY upper_key TEXT NULL",
+                self.table
+            );
+            conn.execute(sql).await.map_err(|err| target_error(&err))?;
+        }
+        Ok(())
     }
 
     fn of_table(&self, table: &TableName) -> String {
@@ -136,6 +151,7 @@ impl ChunkTable {
         let done = chunk.done.as_ref();
         let position = done.map(|done| &done.location.position);
         let gtid_set = done.and_then(|done| done.location.gtid_set.as_ref()).map(|set| set.to_string());
+        let bound = |bound: Option<&Bound>| bound.and_then(|bound| store_bound(&plan.key, bound));
         let number = |value: Option<u64>| value.map_or_else(|| "NULL".to_owned(), |value| value.to_string());
         let values = [
             self.source.clone(),
@@ -144,9 +160,9 @@ impl ChunkTable {
             chunk.number.to_string(),
             text_literal(&plan.target.schema),
             text_literal(&plan.target.table),
-            optional(plan.key_column.as_deref()),
-            optional(chunk.lower.map(|key| key.to_string()).as_deref()),
-            optional(chunk.upper.map(|key| key.to_string()).as_deref()),
+            optional(store_parts(&plan.key).as_deref()),
+            optional(bound(chunk.lower.as_ref()).as_deref()),
+            optional(bound(chunk.upper.as_ref()).as_deref()),
             u8::from(done.is_some()).to_string(),
             u8::from(plan.created).to_string(),
             optional(position.map(|position| position.file.as_str())),
@@ -230,8 +246,11 @@ fn read_row(
     let text = |index: usize| row.str(index).map(std::borrow::Cow::into_owned);
     let need = |index: usize, name: &str| text(index).ok_or_else(|| format!("`{name}` is NULL"));
     let number = |index: usize, name: &str| row.u64(index).ok_or_else(|| format!("`{name}` is no number"));
-    let key = |index: usize, name: &str| {
-        text(index).map(|key| key.parse::<i128>().map_err(|err| format!("`{name}`: {err}"))).transpose()
+    let key = text(5).map(|stored| parse_parts(&stored)).transpose()?.unwrap_or_default();
+    let bound = |index: usize, name: &str| {
+        text(index)
+            .map(|stored| parse_bound(&key, &stored).ok_or_else(|| format!("`{name}` is no key")))
+            .transpose()
     };
     let table = TableName { schema: need(0, "src_schema")?, table: need(1, "src_table")? };
     let done = if number(8, "done")? == 0 {
@@ -249,23 +268,23 @@ fn read_row(
     };
     let chunk = Chunk {
         number: u32::try_from(number(2, "chunk")?).map_err(|err| format!("`chunk`: {err}"))?,
-        lower: key(6, "lower_key")?,
-        upper: key(7, "upper_key")?,
+        lower: bound(6, "lower_key")?,
+        upper: bound(7, "upper_key")?,
         done,
     };
     let target = TableName { schema: need(3, "target_schema")?, table: need(4, "target_table")? };
-    let (key_column, digest) = (text(5), need(15, "schema_digest")?);
+    let digest = need(15, "schema_digest")?;
     let created = number(9, "created")? != 0;
     let planned = plan.entry(table).or_insert_with(|| PlannedTable {
         target,
-        key_column,
+        key,
         digest,
         created,
         chunks: Vec::new(),
     });
     // The ranges must follow each other, else rows would be copied twice or not at all.
-    let expected = planned.chunks.last().map_or(Some(None), |last| last.upper.map(Some));
-    if expected != Some(chunk.lower) {
+    let expected = planned.chunks.last().map_or(Some(None), |last| last.upper.as_ref().map(Some));
+    if expected != Some(chunk.lower.as_ref()) {
         return Err(format!("chunk {} does not follow its predecessor", chunk.number));
     }
     planned.chunks.push(chunk);
@@ -299,17 +318,13 @@ pub(super) async fn load_filter(
 pub(super) fn filter_of(plan: &BTreeMap<TableName, PlannedTable>) -> Result<ChunkFilter, CodedError> {
     let mut tables = HashMap::new();
     for (table, planned) in plan {
-        let mut copied = CopiedTable { key_column: planned.key_column.clone(), ranges: Vec::new() };
+        let mut copied = CopiedTable { key: planned.key.clone(), ranges: Vec::new() };
         for chunk in &planned.chunks {
             let done = chunk
                 .done
                 .as_ref()
                 .ok_or_else(|| damaged(format!("chunk {} of {table} is not done", chunk.number)))?;
-            copied.ranges.push(CopiedRange {
-                lower: chunk.lower,
-                upper: chunk.upper,
-                location: done.location.clone(),
-            });
+            copied.ranges.push(CopiedRange { lower: chunk.lower.clone(), location: done.location.clone() });
         }
         tables.insert(table.clone(), copied);
     }

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::chunks::{Chunk, ChunkTable, DoneChunk};
 use super::columns::CopyColumn;
 use super::inventory::{identity, source_error};
+use super::key::{KeyPart, condition};
 use super::progress::{CopyCounters, earned};
 use super::text::{
     BUFFER_BYTES, LoadText, RowSize, insert_head, load_statement, push_long_values, push_values,
@@ -62,8 +63,8 @@ pub(super) struct JobTable {
     pub target: TableName,
     pub transactional: bool,
     pub digest: String,
-    /// The key column, quoted.
-    pub key_column: Option<String>,
+    /// The columns the chunks are ranges of.
+    pub key: Vec<KeyPart>,
     /// The task's own condition on rows.
     pub condition: String,
     pub columns: Vec<CopyColumn>,
@@ -103,9 +104,8 @@ impl Job {
     }
 
     fn select_of(&self, columns: &str, further: &str) -> String {
-        let range = self.table.key_column.as_ref().map(|column| super::plan::condition(column, &self.chunk));
-        let conditions: Vec<String> = range
-            .into_iter()
+        let range = condition(&self.table.key, self.chunk.lower.as_ref(), self.chunk.upper.as_ref());
+        let conditions: Vec<String> = std::iter::once(range)
             .chain((!self.table.condition.is_empty()).then(|| format!("({})", self.table.condition)))
             .chain((!further.is_empty()).then(|| format!("({further})")))
             .filter(|condition| !condition.is_empty())
@@ -622,8 +622,8 @@ async fn insert(
 /// A failed read of a chunk. A table that has changed under the snapshot is planned again by the next generation.
 pub(super) fn read_error(error: &SqlError, table: &TableName) -> CodedError {
     match error.code() {
-        // Table definition has changed; no such table; no such column.
-        Some(1412 | 1146 | 1054) => changed(table).cause(error),
+        // Table definition has changed; no such table; no such column; no such key.
+        Some(1412 | 1146 | 1054 | 1176) => changed(table).cause(error),
         _ => source_error(error).object(table),
     }
 }

@@ -9,13 +9,14 @@ use dmnode_model::ids::{SourceId, TableName, TaskName};
 use dmnode_model::position::{BinlogPosition, Location};
 use dmnode_mysql::Connection;
 
-/// One copied key range of a source table. A table that is not cut has one range, open on both sides.
+use super::key::{Bound, KeyPart, KeyValue, is_at_least};
+
+/// One copied key range of a source table, up to where the next one begins. A table that is not cut has one, open on
+/// both sides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopiedRange {
     /// Smallest key of the range; `None` is open below.
-    pub lower: Option<i128>,
-    /// Smallest key of the next range; `None` is open above.
-    pub upper: Option<i128>,
+    pub lower: Option<Bound>,
     /// What of the source the range contains.
     pub location: Location,
 }
@@ -23,10 +24,28 @@ pub struct CopiedRange {
 /// The copied ranges of one source table, sorted by key, without gaps.
 #[derive(Clone, Debug, Default)]
 pub struct CopiedTable {
-    /// Source column whose value tells the range; `None` when the table is one range.
-    pub key_column: Option<String>,
+    /// Source columns whose values tell the range; none when the table is one range.
+    pub key: Vec<KeyPart>,
     /// The ranges, ascending.
     pub ranges: Vec<CopiedRange>,
+}
+
+impl CopiedTable {
+    /// The range of a key; `None` when it cannot be told.
+    fn find(&self, key: &[KeyValue]) -> Option<&CopiedRange> {
+        // Ranges are half open and sorted: the last one whose lower boundary is not above the key.
+        let (mut low, mut high) = (0, self.ranges.len());
+        while low + 1 < high {
+            let middle = low + (high - low) / 2;
+            let lower = self.ranges.get(middle)?.lower.as_ref();
+            if lower.map_or(Some(true), |lower| is_at_least(key, lower))? {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        self.ranges.get(low)
+    }
 }
 
 /// Whether the copy already contains a DDL.
@@ -119,23 +138,24 @@ impl ChunkFilter {
         self.max.as_ref().is_none_or(|max| reaches(location, max))
     }
 
-    /// The name of the source column by whose value `table` was cut; `None` when it is one range or not copied.
-    pub fn key_column(&self, table: &TableName) -> Option<&str> {
-        self.tables.get(table).and_then(|table| table.key_column.as_deref())
+    /// The source columns by whose values `table` was cut; none when it is one range or not copied.
+    pub fn key(&self, table: &TableName) -> &[KeyPart] {
+        self.tables.get(table).map_or(&[], |table| &table.key)
     }
 
-    /// Does the copy contain the row with this value in [`Self::key_column`] as of the transaction that ends at `end`
+    /// Does the copy contain the row with these values in [`Self::key`] as of the transaction that ends at `end`
     /// and has `gtid`? `key` is not needed for tables of one range. A table that was not copied contains nothing.
     /// An error when the table has several ranges that answer differently and no key is given.
     pub fn row_is_copied(
         &self,
         table: &TableName,
-        key: Option<i128>,
+        key: Option<&[KeyValue]>,
         end: &BinlogPosition,
         gtid: Option<&Gtid>,
     ) -> Result<bool, CodedError> {
         let Some(copied) = self.tables.get(table) else { return Ok(false) };
-        let Some(key) = key else {
+        let range = key.and_then(|key| copied.find(key));
+        let Some(range) = range else {
             return match self.ddl_is_copied(table, end, gtid) {
                 DdlCopied::Yes => Ok(true),
                 DdlCopied::No => Ok(false),
@@ -145,15 +165,10 @@ impl ChunkFilter {
                 )
                 .object(table)
                 .at(end)
-                .remedy("the column the copy was cut by no longer holds an integer; start the task again with --remove-meta and an emptied target table")),
+                .remedy("a column the copy was cut by no longer holds values of its type; start the task again with --remove-meta and an emptied target table")),
             };
         };
-        // Ranges are half open and sorted: the last one whose lower bound is not above the key.
-        let after = copied.ranges.partition_point(|range| range.lower.is_none_or(|lower| lower <= key));
-        Ok(copied
-            .ranges
-            .get(after.saturating_sub(1))
-            .is_some_and(|range| contains(&range.location, end, gtid)))
+        Ok(contains(&range.location, end, gtid))
     }
 
     /// Is this transaction part of some of what was copied and not of all of it? Only where a copy was interrupted and
@@ -210,32 +225,31 @@ fn by_gtid(set: &GtidSet, a: &BinlogPosition, b: &BinlogPosition) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::key::KeyKind;
 
     fn at(pos: u64, gtid: Option<&str>) -> Location {
         let gtid_set = gtid.map(|text| GtidSet::parse(Flavor::Mariadb, text).unwrap());
         Location { position: BinlogPosition::new("bin.000001", pos), gtid_set }
     }
 
-    type Range<'a> = (Option<i128>, Option<i128>, u64, Option<&'a str>);
+    type Range<'a> = (Option<i128>, u64, Option<&'a str>);
 
     fn filter(ranges: &[Range<'_>]) -> (ChunkFilter, TableName) {
         let ranges = ranges
             .iter()
-            .map(|(lower, upper, pos, gtid)| CopiedRange {
-                lower: *lower,
-                upper: *upper,
+            .map(|(lower, pos, gtid)| CopiedRange {
+                lower: lower.map(|lower| vec![KeyValue::Integer(lower)]),
                 location: at(*pos, *gtid),
             })
             .collect();
         let name = TableName::new("a", "t");
-        let table = CopiedTable { key_column: Some("id".into()), ranges };
+        let table = CopiedTable { key: vec![KeyPart { name: "id".into(), kind: KeyKind::Integer }], ranges };
         (ChunkFilter::new(HashMap::from([(name.clone(), table)])), name)
     }
 
     #[test]
     fn each_range_answers_for_its_own_keys() {
-        let ranges =
-            [(None, Some(-5), 100, None), (Some(-5), Some(10), 300, None), (Some(10), None, 200, None)];
+        let ranges = [(None, 100, None), (Some(-5), 300, None), (Some(10), 200, None)];
         let (filter, table) = filter(&ranges);
         let end = |pos| BinlogPosition::new("bin.000001", pos);
         for (key, pos, copied) in [
@@ -249,7 +263,11 @@ mod tests {
             (i128::from(u64::MAX), 201, false),
             (i128::from(i64::MIN), 100, true),
         ] {
-            assert_eq!(filter.row_is_copied(&table, Some(key), &end(pos), None), Ok(copied), "{key} {pos}");
+            assert_eq!(
+                filter.row_is_copied(&table, Some(&[KeyValue::Integer(key)]), &end(pos), None),
+                Ok(copied),
+                "{key} {pos}"
+            );
         }
         assert_eq!(filter.ddl_is_copied(&table, &end(100), None), DdlCopied::Yes);
         assert_eq!(filter.ddl_is_copied(&table, &end(150), None), DdlCopied::Mixed);
@@ -264,7 +282,7 @@ mod tests {
         assert!(!filter.is_uniform());
         assert!(!filter.is_passed(&at(299, None)) && filter.is_passed(&at(300, None)));
         let other = TableName::new("a", "other");
-        assert_eq!(filter.row_is_copied(&other, Some(1), &end(4), None), Ok(false));
+        assert_eq!(filter.row_is_copied(&other, Some(&[KeyValue::Integer(1)]), &end(4), None), Ok(false));
     }
 
     /// A location of MySQL with the transactions 1 to `last`.
@@ -291,19 +309,30 @@ mod tests {
 
     #[test]
     fn numbers_of_mariadb_need_not_ascend() {
-        let (filter, table) =
-            filter(&[(None, Some(0), 100, Some("0-1-50")), (Some(0), None, 900, Some("0-2-7"))]);
+        let (filter, table) = filter(&[(None, 100, Some("0-1-50")), (Some(0), 900, Some("0-2-7"))]);
         let gtid = |text| Gtid::parse(Flavor::Mariadb, text).unwrap();
         let end = BinlogPosition::new("bin.000001", 500);
         // After the first range was read another server wrote with lower numbers.
-        assert_eq!(filter.row_is_copied(&table, Some(-1), &end, Some(&gtid("0-2-3"))), Ok(false));
-        assert_eq!(filter.row_is_copied(&table, Some(1), &end, Some(&gtid("0-1-60"))), Ok(true));
+        assert_eq!(
+            filter.row_is_copied(&table, Some(&[KeyValue::Integer(-1)]), &end, Some(&gtid("0-2-3"))),
+            Ok(false)
+        );
+        assert_eq!(
+            filter.row_is_copied(&table, Some(&[KeyValue::Integer(1)]), &end, Some(&gtid("0-1-60"))),
+            Ok(true)
+        );
         assert_eq!(filter.max_location().map(|at| at.position.pos), Some(900));
         assert_eq!(filter.min_location().map(|at| at.position.pos), Some(100));
         assert!(!filter.is_uniform() && !filter.is_passed(&at(899, Some("0-1-60"))));
         // Files of another server cannot be compared.
         let other = BinlogPosition::new("other.000001", 5000);
-        assert_eq!(filter.row_is_copied(&table, Some(-1), &other, Some(&gtid("0-1-50"))), Ok(true));
-        assert_eq!(filter.row_is_copied(&table, Some(-1), &other, Some(&gtid("0-1-51"))), Ok(false));
+        assert_eq!(
+            filter.row_is_copied(&table, Some(&[KeyValue::Integer(-1)]), &other, Some(&gtid("0-1-50"))),
+            Ok(true)
+        );
+        assert_eq!(
+            filter.row_is_copied(&table, Some(&[KeyValue::Integer(-1)]), &other, Some(&gtid("0-1-51"))),
+            Ok(false)
+        );
     }
 }

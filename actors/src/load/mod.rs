@@ -14,6 +14,7 @@ pub mod filter;
 #[cfg(test)]
 mod fuzz;
 mod inventory;
+pub mod key;
 mod parcel;
 mod plan;
 mod prepare;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use dmnode_model::codes;
 use dmnode_model::error::CodedError;
-use dmnode_model::ids::{TableName, quote_ident};
+use dmnode_model::ids::TableName;
 use tokio_util::sync::CancellationToken;
 
 use super::chunks::{Chunk, ChunkTable};
@@ -55,7 +55,7 @@ pub(super) fn parcels(
             target: plan.target,
             transactional: source.transactional,
             digest: plan.digest,
-            key_column: plan.key_column.as_deref().map(quote_ident),
+            key: plan.key,
             condition: condition.to_owned(),
             columns,
             computed,

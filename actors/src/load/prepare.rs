@@ -21,7 +21,7 @@ use dmnode_schema::{
 use super::chunks::{ChunkTable, PlannedTable};
 use super::columns::{CopyColumn, map_columns};
 use super::inventory::{Scope, SourceSchema, SourceTable, identities, show_create, source_error};
-use super::plan::{Size, cut, cut_column, pieces};
+use super::plan::{Size, cut};
 use crate::computed::Computed;
 use crate::definitions::{DefinitionTable, Followed, Origin, definition_of};
 use crate::extended::without;
@@ -199,7 +199,7 @@ impl Workshop {
             match candidate.plan.clone() {
                 Some(plan) => ready.push(Prepared { source: candidate.table, plan, columns, computed }),
                 None => {
-                    let plan = self.plan(desk, &candidate, source).await?;
+                    let plan = self.plan(desk, &candidate, source, pause).await?;
                     planned.push((candidate, plan, columns, computed));
                 }
             }
@@ -349,6 +349,7 @@ impl Workshop {
         desk: &mut Desk,
         candidate: &Candidate,
         source: &TableInfo,
+        pause: &(dyn Fn() -> Result<(), ApplyError> + Sync),
     ) -> Result<PlannedTable, ApplyError> {
         let table = &candidate.table;
         let size = Size {
@@ -357,16 +358,10 @@ impl Workshop {
             chunk_rows: self.dump.rows,
             chunk_bytes: self.dump.chunk_filesize,
         };
-        let key_column = cut_column(source).map(str::to_owned);
-        let bounds = match &key_column {
-            Some(column) if pieces(size) > 1 => bounds(&mut desk.text, &table.name, column).await?,
-            _ => None,
-        };
-        let chunks = cut(bounds, size);
-        let key_column = key_column.filter(|_| chunks.len() > 1);
+        let (key, chunks) = cut(&mut desk.raw, source, size, pause).await?;
         Ok(PlannedTable {
             target: table.target.clone(),
-            key_column,
+            key,
             digest: candidate.digest.clone(),
             created: candidate.created,
             chunks,
@@ -574,19 +569,6 @@ async fn target_infos<'a>(
 fn target_gone(table: &SourceTable) -> CodedError {
     CodedError::new(codes::COPY_TARGET_MISMATCH, "the target table does not exist any more")
         .object(format!("{} into {}", table.name, table.target))
-}
-
-/// Smallest and largest key.
-pub(super) async fn bounds(
-    conn: &mut Connection,
-    table: &TableName,
-    column: &str,
-) -> Result<Option<(i128, i128)>, CodedError> {
-    let column = quote_ident(column);
-    let sql = format!("SELECT MIN({column}), MAX({column}) FROM {table}");
-    let row = conn.query_one(&sql).await.map_err(|err| source_error(&err).object(table))?;
-    let key = |index: usize| row.as_ref()?.str(index)?.parse::<i128>().ok();
-    Ok(key(0).zip(key(1)))
 }
 
 /// What column a name is put into is the user's to say.

@@ -101,6 +101,7 @@ impl Copy {
         let chunks = ChunkTable::new(&subtask.meta_schema, &ctx.task, &ctx.source);
         let mut target = store.connect().await?;
         target.execute(chunks.create_sql()).await.map_err(|err| target_error(&err))?;
+        chunks.widen(&mut target).await?;
         let (source, mut text) = SourceReader::open(&spec.source.from).await?;
         let flavor = source.server.flavor;
         if let Some(watermark) = store.read_watermark().await? {
@@ -292,7 +293,7 @@ impl Copy {
             vanished.into_iter().filter_map(|name| prepared.remove(&name).map(|table| (name, table.plan)));
         let gone: Vec<_> = planned.into_iter().chain(vanished).collect();
         for (name, mut plan) in gone {
-            if plan.key_column.is_none() && is_tombstone(&plan) {
+            if plan.key.is_empty() && is_tombstone(&plan) {
                 continue;
             }
             let applier = &mut worker.applier;
@@ -303,7 +304,7 @@ impl Copy {
                 }
             }
             let done = DoneChunk { location: location.clone(), rows: 0, bytes: 0 };
-            plan.key_column = None;
+            plan.key = Vec::new();
             plan.digest = TOMBSTONE.to_owned();
             plan.chunks = vec![Chunk { number: 0, lower: None, upper: None, done: Some(done) }];
             self.workshop.bury(applier, &name, &plan).await?;

@@ -251,7 +251,7 @@ mod tests {
             foreign_keys: Vec::new(),
             create_sql: None,
         };
-        Arc::new(Table::new(1, TableName::new("d", "t"), info, ForeignKeys::default(), None))
+        Arc::new(Table::new(1, TableName::new("d", "t"), info, ForeignKeys::default(), &[]))
     }
 
     fn row(id: i64, v: i64) -> Row {

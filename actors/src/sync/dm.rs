@@ -325,8 +325,8 @@ pub async fn with_table_points(
             continue;
         }
         let location = row.place.location(flavor).map_err(|error| unreadable(subtask, &row.place, error))?;
-        let range = CopiedRange { lower: None, upper: None, location };
-        tables.insert(table, CopiedTable { key_column: None, ranges: vec![range] });
+        let range = CopiedRange { lower: None, location };
+        tables.insert(table, CopiedTable { key: Vec::new(), ranges: vec![range] });
     }
     if tables.is_empty() {
         return Ok(filter);

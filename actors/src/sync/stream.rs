@@ -9,7 +9,7 @@ use dmnode_model::codes;
 use dmnode_model::config::Endpoint;
 use dmnode_model::error::CodedError;
 use dmnode_model::{BinlogPosition, Location};
-use dmnode_mysql::{BinlogEvent, DecodeError, DecodeErrorKind, RowImages, RowsEvent, ServerInfo, Value};
+use dmnode_mysql::{BinlogEvent, DecodeError, DecodeErrorKind, RowImages, RowsEvent, ServerInfo};
 use tokio::sync::{Mutex, mpsc};
 
 use super::applier::Applier;
@@ -32,6 +32,7 @@ use super::tables::{Known, Tables};
 use super::write_set::write_set;
 use super::xa::{Held, Prepared};
 use crate::load::filter::reaches;
+use crate::load::key::KeyValue;
 use crate::load::{ChunkFilter, DdlCopied};
 use crate::progress::{TxnId, Window};
 use crate::target::ApplyError;
@@ -327,7 +328,7 @@ impl Stream {
             let gtid = self.assembler.gtid();
             let (table, end) = (&known.table.source, &end);
             move |row: &dmnode_mysql::Row, known: &Known| {
-                filter.row_is_copied(table, copy_key(row, known), end, gtid)
+                filter.row_is_copied(table, copy_key(row, known).as_deref(), end, gtid)
             }
         });
         let open = &mut self.open;
@@ -588,10 +589,11 @@ fn without_copied(
     })
 }
 
-fn copy_key(row: &dmnode_mysql::Row, known: &Known) -> Option<i128> {
-    match row.values.get(known.table.copy_key?)? {
-        Value::Int(number) => Some((*number).into()),
-        Value::UInt(number) => Some((*number).into()),
-        _ => None,
+/// The row's values in the columns the copy was cut by; `None` when it has others.
+fn copy_key(row: &dmnode_mysql::Row, known: &Known) -> Option<Vec<KeyValue>> {
+    let columns = &known.table.copy_key;
+    if columns.is_empty() {
+        return None;
     }
+    columns.iter().map(|(index, part)| part.of(row.values.get(*index)?)).collect()
 }

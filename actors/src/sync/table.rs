@@ -8,6 +8,7 @@ use dmnode_mysql::{ColumnInfo, ColumnType, Row, TableInfo, Value};
 use super::change::RowChange;
 use super::write_set::KeyPlan;
 use crate::computed::Computed;
+use crate::load::key::KeyPart;
 
 /// How changes of a table may be rearranged inside one target transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +44,8 @@ pub struct Table {
     pub cascades: bool,
     /// Deleting or changing its rows fires such actions, which must take place in the target.
     pub fires_actions: bool,
-    /// Index of the column by whose value the copy was cut.
-    pub copy_key: Option<usize>,
+    /// The columns by whose values the copy was cut, with their indexes; none where the target lacks one of them.
+    pub copy_key: Vec<(usize, KeyPart)>,
     /// Values of the last columns, which the source does not have: the route gives them.
     pub extended: Vec<Value>,
     /// What the target computes: its rows are written by lenient statements.
@@ -76,7 +77,7 @@ impl Table {
         source: TableName,
         info: TableInfo,
         foreign: ForeignKeys,
-        copy_key: Option<&str>,
+        copy_key: &[KeyPart],
     ) -> Self {
         let identity_key = info.row_identity();
         let identity: Vec<usize> = identity_key
@@ -96,7 +97,8 @@ impl Table {
         };
         let writable = (0..info.columns.len()).filter(|index| !info.columns[*index].generated).collect();
         let keys = KeyPlan::new(&info, foreign.component);
-        let copy_key = copy_key.and_then(|name| info.column(name).map(|(index, _)| index));
+        let copy_key: Option<Vec<_>> =
+            copy_key.iter().map(|part| Some((info.column(&part.name)?.0, part.clone()))).collect();
         Self {
             number,
             source,
@@ -112,7 +114,7 @@ impl Table {
                 .any(|column| matches!(column.data_type, ColumnType::Enum(_) | ColumnType::Vector(_))),
             vectors: info.columns.iter().any(|column| matches!(column.data_type, ColumnType::Vector(_))),
             fires_actions: foreign.fires_actions,
-            copy_key,
+            copy_key: copy_key.unwrap_or_default(),
             extended: Vec::new(),
             gives_warnings: AtomicBool::new(false),
             computed: Computed::of(&info),

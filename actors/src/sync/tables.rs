@@ -392,7 +392,7 @@ impl Tables {
                 "the source has a hidden key column in its binlog that the target does not have: it is left out");
         }
         let foreign = self.foreign_keys().await?.get(&info.name).copied().unwrap_or_default();
-        let copy_key = copied.and_then(|filter| filter.key_column(source));
+        let copy_key = copied.map_or(&[][..], |filter| filter.key(source));
         let number = match self.numbers.remove(source) {
             Some((number, shape)) if shape == shape_of(&mapping.source, &mapping.table) => number,
             _ => {

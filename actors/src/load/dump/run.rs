@@ -91,10 +91,14 @@ async fn dump(ctx: &UnitContext, spec: &LoadSpec, stop: &CancellationToken) -> R
             if inventory.not_migrated > 0 {
                 tracing::info!(objects = inventory.not_migrated, "views and other objects are not dumped");
             }
+            let pause = || {
+                ctx.heartbeat.beat();
+                Ok(())
+            };
             for table in inventory.tables.into_values() {
                 ctx.heartbeat.beat();
                 if !tables.contains_key(&table.name)
-                    && let Some(table) = prepare(&mut desk, table, &spec.subtask.dump).await?
+                    && let Some(table) = prepare(&mut desk, table, &spec.subtask.dump, &pause).await?
                 {
                     tables.insert(table.table.source.clone(), table);
                 }

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use dmnode_model::codes;
 use dmnode_model::config::{DumpConfig, DumpFileType};
 use dmnode_model::error::CodedError;
-use dmnode_model::ids::quote_ident;
 use dmnode_mysql::{Connection, TableInfo, TextRow};
 
 use super::counters::DumpCounters;
@@ -19,8 +18,8 @@ use crate::load::chunks::Chunk;
 use crate::load::columns::{charset_of, map_columns};
 use crate::load::copy::{Job, JobTable, SAVEPOINT, changed, read_error};
 use crate::load::inventory::{SourceTable, identity, show_create, source_error};
-use crate::load::plan::{Size, cut, cut_column};
-use crate::load::prepare::{Desk, bounds};
+use crate::load::plan::{Size, cut};
+use crate::load::prepare::Desk;
 use crate::load::text::RowSize;
 use crate::unit::Heartbeat;
 
@@ -44,6 +43,7 @@ pub(super) async fn prepare(
     desk: &mut Desk,
     table: SourceTable,
     dump: &DumpConfig,
+    pause: &(dyn Fn() -> Result<(), CodedError> + Sync),
 ) -> Result<Option<DumpTable>, CodedError> {
     let name = table.name;
     if !table.transactional {
@@ -63,24 +63,18 @@ pub(super) async fn prepare(
         let charset = info.column(&column.name).and_then(|(_, column)| charset_of(column));
         for_files(column, charset, dump.file_type == DumpFileType::Csv);
     }
-    let key_column = cut_column(&info).map(str::to_owned);
-    let bounds = match &key_column {
-        Some(column) => bounds(&mut desk.text, &name, column).await?,
-        None => None,
-    };
     let row_bytes = table.bytes.checked_div(table.rows).unwrap_or(0).max(1);
     let rows = if dump.rows == 0 { CHUNK_ROWS } else { dump.rows };
     let chunk_rows = rows.min((dump.chunk_filesize / row_bytes).max(1));
     // The size of a file is kept by counting; by estimate the table is cut by rows only.
     let size = Size { rows: table.rows, bytes: 0, chunk_rows, chunk_bytes: u64::MAX };
-    let chunks = cut(bounds, size);
-    let key_column = key_column.filter(|_| chunks.len() > 1);
+    let (key, chunks) = cut::<CodedError>(&mut desk.raw, &info, size, pause).await?;
     let table = Arc::new(JobTable {
         source: name.clone(),
         target: name,
         transactional: true,
         digest,
-        key_column: key_column.as_deref().map(quote_ident),
+        key,
         condition: dump.where_condition.clone(),
         columns,
         computed: Computed::of(&info),
