@@ -7,7 +7,7 @@
 //! the second one is left out, and counted. Nothing else is: an event must have the flag of such foreign keys, the table a
 //! key by which rows are found, and the image must be the same to the byte.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::hash::{Hash, Hasher};
 
 use dmnode_mysql::{Row, RowsEvent};
@@ -16,13 +16,17 @@ use sha2::{Digest, Sha256};
 use super::change::RowChange;
 use super::table::Table;
 
-/// Most rows that are remembered of one statement. What is repeated beyond stops the task, as it did before.
-const ROWS_MAX: usize = 1 << 20;
+/// Most rows that are remembered of one statement: the last ones. A row comes again after the rows that hang on it.
+/// What is repeated later stops the task, as it would without.
+const ROWS_MAX: usize = 1 << 18;
 
-/// The rows that actions of the statement being read have deleted.
+type Fingerprint = [u8; 16];
+
+/// The rows that the statement being read has deleted.
 #[derive(Debug, Default)]
 pub(super) struct Repeats {
-    deleted: HashSet<[u8; 16]>,
+    deleted: HashSet<Fingerprint>,
+    order: VecDeque<Fingerprint>,
 }
 
 impl Repeats {
@@ -32,21 +36,21 @@ impl Repeats {
             return false;
         }
         match change {
-            RowChange::Delete(row) => {
-                // Events of actions have this flag: what follows from the statement is not checked once more.
-                let of_action = rows.no_foreign_key_checks;
-                if table.identity.is_empty() || (!of_action && self.deleted.is_empty()) {
-                    return false;
-                }
+            // Nothing in an event tells an action's rows from the statement's own: those of one table share events.
+            RowChange::Delete(row) if !table.identity.is_empty() => {
                 let print = fingerprint(table, row);
-                if self.deleted.contains(&print) {
+                if !self.deleted.insert(print) {
                     return true;
                 }
-                if of_action && self.deleted.len() < ROWS_MAX {
-                    self.deleted.insert(print);
+                self.order.push_back(print);
+                if self.order.len() > ROWS_MAX
+                    && let Some(oldest) = self.order.pop_front()
+                {
+                    self.deleted.remove(&oldest);
                 }
                 false
             }
+            RowChange::Delete(_) => false,
             RowChange::Insert(row) | RowChange::Update(_, row) => {
                 if !self.deleted.is_empty() {
                     self.deleted.remove(&fingerprint(table, row));
@@ -58,12 +62,14 @@ impl Repeats {
 
     /// Statements are independent of one another.
     pub fn clear(&mut self) {
-        self.deleted.clear();
+        // What one large statement took is not held for the next ones.
+        self.deleted = HashSet::new();
+        self.order = VecDeque::new();
     }
 }
 
 /// Rows that are not the same have different ones: nothing but a cryptographic hash is good enough to leave out a change.
-fn fingerprint(table: &Table, row: &Row) -> [u8; 16] {
+fn fingerprint(table: &Table, row: &Row) -> Fingerprint {
     struct Writer(Sha256);
     impl Hasher for Writer {
         fn write(&mut self, bytes: &[u8]) {

@@ -67,6 +67,36 @@ async fn rows_that_are_logged_twice_are_deleted_once() {
     }
 }
 
+/// Two foreign keys on the same column; the statement deletes some rows of the circles itself, so that its own rows and
+/// those of the actions share events.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_are_logged_twice_among_the_statements_own() {
+    let mut rig = StreamRig::new(Kind::Mysql, Kind::Mysql, true).await;
+    rig.source.execute(CIRCLES).await;
+    rig.source
+        .execute(&[
+            "ALTER TABLE app.n ADD CONSTRAINT two FOREIGN KEY (up) REFERENCES n (id) ON DELETE CASCADE",
+            "INSERT INTO app.n VALUES (20, NULL, 'p'), (21, 20, 'q'), (22, NULL, 'r'), (23, 22, 's'), (24, NULL, 't')",
+            "UPDATE app.n SET up = 21 WHERE id = 20",
+            "UPDATE app.n SET up = 23 WHERE id = 22",
+        ])
+        .await;
+    let mut running = rig.start();
+    rig.caught_up(&mut running).await;
+    rig.source
+        .execute(&[
+            "DELETE FROM app.n WHERE id >= 20 ORDER BY id DESC",
+            "DELETE FROM app.n WHERE id IN (2, 3, 9) ORDER BY id DESC",
+            "DELETE FROM app.n",
+        ])
+        .await;
+    rig.caught_up(&mut running).await;
+    rig.assert_equal().await;
+    let counts = conflicts(&running);
+    assert!(counts.keys().all(|kind| kind == "repeated-delete") && !counts.is_empty(), "{counts:?}");
+    running.stop().await;
+}
+
 /// What is deleted twice by two statements is not the same row twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_that_appears_again_is_deleted_again() {

@@ -81,6 +81,7 @@ async fn f15_very_many_tables() -> Result<()> {
         started.elapsed(),
         progress.len()
     );
+    println!("peak memory {} MB", cluster.running(0)?.memory_bytes("VmHWM")? / 1_000_000);
     ensure!(progress.len() > 2, "no progress was shown: {progress:?}");
     ensure!(slowest < Duration::from_secs(10), "query-status took {slowest:?}");
     ensure!(target.tables("many").await?.len() as u64 == count, "tables are missing");
@@ -102,6 +103,7 @@ async fn f15_very_many_tables() -> Result<()> {
     })
     .await?;
     println!("a change in every table arrived in {:?}", started.elapsed());
+    println!("peak memory {} MB", cluster.running(0)?.memory_bytes("VmHWM")? / 1_000_000);
     for number in [0, count / 2, count - 1] {
         let values: Vec<i64> = target.query(&format!("SELECT v FROM many.t{number} ORDER BY id")).await?;
         ensure!(values == [11, 21], "t{number}: {values:?}");
