@@ -46,6 +46,7 @@ pub(crate) mod row_filter;
 mod safe_mode;
 mod scheduler;
 mod scope;
+mod sides;
 mod single;
 mod start;
 pub(crate) mod start_time;
@@ -91,6 +92,7 @@ use row_filter::RowFilters;
 use safe_mode::{Asked, SafeMode};
 use scheduler::Scheduler;
 use scope::Scope;
+use sides::Sides;
 use single::Rules;
 use statement::Dialect;
 use stream::{Halt, Open, Stream};
@@ -357,6 +359,7 @@ async fn prepare(
         decisions,
         online,
         endpoints: [spec.source.from.clone(), subtask.target.clone()],
+        sides: Sides::new(spec.source.from.clone()),
         until: spec.until.clone(),
         safe_mode,
         open: Open::default(),

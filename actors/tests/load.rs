@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use dmnode_actors::load::key::KeyValue;
+use dmnode_actors::load::key::{Compared, KeyValue};
 use dmnode_actors::load::{self, DdlCopied, Loaded};
 use dmnode_model::{BinlogPosition, TableName, codes};
 use support::rig::Rig;
@@ -295,9 +295,14 @@ async fn is_resumed(from: Kind, to: Kind) {
     // The filter's answers are those of the chunk rows.
     let big = TableName::new("shop", "big");
     let flavored = filter.min_location().unwrap().position.clone();
-    assert!(filter.row_is_copied(&big, Some(&[KeyValue::Integer(1)]), &flavored, None).is_ok());
+    assert!(
+        filter.row_is_copied(&big, Some(&[KeyValue::Integer(1)]), &Compared::new(), &flavored, None).is_ok()
+    );
     let after = BinlogPosition::new(filter.max_location().unwrap().position.file.clone(), u64::MAX);
-    assert_eq!(filter.row_is_copied(&big, Some(&[KeyValue::Integer(1)]), &after, None), Ok(false));
+    assert_eq!(
+        filter.row_is_copied(&big, Some(&[KeyValue::Integer(1)]), &Compared::new(), &after, None),
+        Ok(false)
+    );
     assert_eq!(filter.ddl_is_copied(&big, &after, None), DdlCopied::No);
     assert_eq!(
         filter.ddl_is_copied(&big, &BinlogPosition::new(flavored.file.clone(), 4), None),

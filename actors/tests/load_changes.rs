@@ -6,7 +6,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use dmnode_actors::load::key::KeyValue;
+use dmnode_actors::load::key::{Compared, KeyValue};
 use dmnode_actors::load::{self, DdlCopied, Loaded};
 use dmnode_actors::subtask;
 use dmnode_model::{BinlogPosition, TableName, codes};
@@ -145,7 +145,13 @@ async fn a_dropped_table_leaves_only_its_history() {
     let max = filter.max_location().unwrap().position.clone();
     assert_eq!(filter.ddl_is_copied(&TableName::new("shop", "big"), &max, None), DdlCopied::Yes);
     assert_eq!(
-        filter.row_is_copied(&TableName::new("shop", "big"), Some(&[KeyValue::Integer(5)]), &max, None),
+        filter.row_is_copied(
+            &TableName::new("shop", "big"),
+            Some(&[KeyValue::Integer(5)]),
+            &Compared::new(),
+            &max,
+            None
+        ),
         Ok(true)
     );
     assert_eq!(

@@ -15,7 +15,7 @@ use support::{Kind, Server};
 /// Rows that are asked for in a chunk.
 const ROWS: u64 = 400;
 /// Tables with the columns of their keys, and how many of these are needed to cut them.
-const TABLES: [(&str, &str, usize); 9] = [
+const TABLES: [(&str, &str, usize); 11] = [
     // Four fifths of the rows share the first column.
     ("heavy", "tenant, id", 2),
     // Most keys are next to each other, the others as far away as can be.
@@ -28,6 +28,9 @@ const TABLES: [(&str, &str, usize); 9] = [
     ("paths", "p", 1),
     // A key that is not the primary one.
     ("uniques", "u", 1),
+    // Only the source knows the order of these.
+    ("names", "k", 1),
+    ("codes", "tenant, code", 2),
     // No key: one chunk.
     ("keyless", "", 0),
 ];
@@ -45,6 +48,8 @@ async fn fill(server: &Server) {
         "CREATE TABLE k.hashes (h BINARY(16) PRIMARY KEY, n INT)",
         "CREATE TABLE k.paths (p VARBINARY(60) PRIMARY KEY, n INT)",
         "CREATE TABLE k.uniques (v INT, u INT UNSIGNED NOT NULL, n INT, UNIQUE KEY (u))",
+        "CREATE TABLE k.names (k VARCHAR(60) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci PRIMARY KEY, n INT)",
+        "CREATE TABLE k.codes (tenant INT, code CHAR(20) CHARACTER SET latin1 COLLATE latin1_german2_ci, n INT, PRIMARY KEY (tenant, code))",
         "CREATE TABLE k.keyless (a INT, n INT)",
         "INSERT INTO k.seq VALUES (0)",
     ]
@@ -65,6 +70,8 @@ async fn fill(server: &Server) {
             "INSERT INTO k.hashes SELECT UNHEX(CONCAT(SUBSTR(SHA2(i, 256), 1, 16 + 2 * (i MOD 5)), '00')), 0 FROM k.seq",
             "INSERT INTO k.paths SELECT CONCAT('/a/', REPEAT(CHAR(i MOD 7), i MOD 5), i), 0 FROM k.seq",
             "INSERT INTO k.uniques SELECT i, 4294967295 - i, 0 FROM k.seq",
+            "INSERT INTO k.names SELECT CONCAT(ELT(1 + i MOD 8, 'Zo', 'ñu', 'zó', 'straße ', 'AE', 'Ærø', '名', '_ '), i), 0 FROM k.seq",
+            "INSERT INTO k.codes SELECT i MOD 3, CONCAT(ELT(1 + i MOD 5, 'a', 'Ä', 'ae', 'ß', 'z'), i), 0 FROM k.seq",
             "INSERT INTO k.keyless SELECT i MOD 50, 0 FROM k.seq",
         ]
         .map(str::to_owned),
@@ -96,6 +103,10 @@ async fn change(server: &Server, round: u32) {
         format!("INSERT INTO k.paths SELECT CONCAT('/a/', i, CHAR(0), {round}), 9 FROM k.seq WHERE i < 99"),
         format!("UPDATE k.paths SET p = CONCAT(CHAR({round}), p) WHERE p LIKE '/a/{round}%'"),
         format!("UPDATE k.uniques SET u = v + {round} * 10000 WHERE v MOD 29 = {round}"),
+        format!("UPDATE k.names SET k = CONCAT(ELT(1 + n MOD 3, 'ÿ', '0', 'm'), ' {round} ', k) WHERE k LIKE 'zo{round}%' OR k LIKE 'ae{round}%'"),
+        format!("INSERT INTO k.names SELECT CONCAT('ZÓ ', i, ' {round}'), 4 FROM k.seq WHERE i < 60"),
+        format!("UPDATE k.codes SET code = CONCAT('Ö{round}', code) WHERE code LIKE 'ä{round}%'"),
+        format!("DELETE FROM k.codes WHERE code LIKE 'z%{round}'"),
         format!("DELETE FROM k.keyless WHERE a = {round} LIMIT 3"),
     ]);
     for sql in statements {

@@ -20,6 +20,9 @@ const ER_BAD_DB: u16 = 1049;
 /// Size of one INSERT of plan rows.
 const INSERT_BYTES_MAX: usize = 512 * 1024;
 
+/// In place of a digest: see [`ChunkTable::outdate_sql`].
+const OUTDATED: &str = "outdated";
+
 /// One chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Chunk {
@@ -116,6 +119,17 @@ impl ChunkTable {
     /// Forgets the table's plan.
     pub fn delete_sql(&self, table: &TableName) -> Vec<u8> {
         format!("DELETE FROM {} WHERE {}", self.table, self.of_table(table)).into_bytes()
+    }
+
+    /// The table is not the one any more that it was planned as: its plan fits nothing from now on.
+    pub fn outdate_sql(&self, table: &TableName) -> Vec<u8> {
+        let sql = format!(
+            "UPDATE {} SET schema_digest = {} WHERE {}",
+            self.table,
+            text_literal(OUTDATED),
+            self.of_table(table)
+        );
+        sql.into_bytes()
     }
 
     /// Writes the plans of tables.

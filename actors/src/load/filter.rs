@@ -9,7 +9,7 @@ use dmnode_model::ids::{SourceId, TableName, TaskName};
 use dmnode_model::position::{BinlogPosition, Location};
 use dmnode_mysql::Connection;
 
-use super::key::{Bound, KeyPart, KeyValue, is_at_least};
+use super::key::{Bound, Compared, Comparison, KeyPart, KeyValue, Unknown, is_at_least};
 
 /// One copied key range of a source table, up to where the next one begins. A table that is not cut has one, open on
 /// both sides.
@@ -31,20 +31,20 @@ pub struct CopiedTable {
 }
 
 impl CopiedTable {
-    /// The range of a key; `None` when it cannot be told.
-    fn find(&self, key: &[KeyValue]) -> Option<&CopiedRange> {
+    /// The range of a key.
+    fn find(&self, key: &[KeyValue], compared: &Compared) -> Result<&CopiedRange, Unknown> {
         // Ranges are half open and sorted: the last one whose lower boundary is not above the key.
         let (mut low, mut high) = (0, self.ranges.len());
         while low + 1 < high {
             let middle = low + (high - low) / 2;
-            let lower = self.ranges.get(middle)?.lower.as_ref();
-            if lower.map_or(Some(true), |lower| is_at_least(key, lower))? {
+            let lower = self.ranges.get(middle).and_then(|range| range.lower.as_ref());
+            if lower.map_or(Ok(true), |lower| is_at_least(key, lower, compared))? {
                 low = middle;
             } else {
                 high = middle;
             }
         }
-        self.ranges.get(low)
+        self.ranges.get(low).ok_or(Unknown::Unlike)
     }
 }
 
@@ -146,15 +146,17 @@ impl ChunkFilter {
     /// Does the copy contain the row with these values in [`Self::key`] as of the transaction that ends at `end`
     /// and has `gtid`? `key` is not needed for tables of one range. A table that was not copied contains nothing.
     /// An error when the table has several ranges that answer differently and no key is given.
+    /// `compared` has the answers to what [`Self::question`] has asked.
     pub fn row_is_copied(
         &self,
         table: &TableName,
         key: Option<&[KeyValue]>,
+        compared: &Compared,
         end: &BinlogPosition,
         gtid: Option<&Gtid>,
     ) -> Result<bool, CodedError> {
         let Some(copied) = self.tables.get(table) else { return Ok(false) };
-        let range = key.and_then(|key| copied.find(key));
+        let range = key.and_then(|key| copied.find(key, compared).ok());
         let Some(range) = range else {
             return match self.ddl_is_copied(table, end, gtid) {
                 DdlCopied::Yes => Ok(true),
@@ -169,6 +171,14 @@ impl ChunkFilter {
             };
         };
         Ok(contains(&range.location, end, gtid))
+    }
+
+    /// What the source has to be asked next before [`Self::row_is_copied`] can tell.
+    pub fn question(&self, table: &TableName, key: &[KeyValue], compared: &Compared) -> Option<Comparison> {
+        match self.tables.get(table)?.find(key, compared) {
+            Err(Unknown::Ask(question)) => Some(question),
+            Ok(_) | Err(Unknown::Unlike) => None,
+        }
     }
 
     /// Is this transaction part of some of what was copied and not of all of it? Only where a copy was interrupted and
@@ -264,7 +274,13 @@ mod tests {
             (i128::from(i64::MIN), 100, true),
         ] {
             assert_eq!(
-                filter.row_is_copied(&table, Some(&[KeyValue::Integer(key)]), &end(pos), None),
+                filter.row_is_copied(
+                    &table,
+                    Some(&[KeyValue::Integer(key)]),
+                    &Compared::new(),
+                    &end(pos),
+                    None
+                ),
                 Ok(copied),
                 "{key} {pos}"
             );
@@ -272,8 +288,8 @@ mod tests {
         assert_eq!(filter.ddl_is_copied(&table, &end(100), None), DdlCopied::Yes);
         assert_eq!(filter.ddl_is_copied(&table, &end(150), None), DdlCopied::Mixed);
         assert_eq!(filter.ddl_is_copied(&table, &end(301), None), DdlCopied::No);
-        assert_eq!(filter.row_is_copied(&table, None, &end(100), None), Ok(true));
-        let unknown = filter.row_is_copied(&table, None, &end(150), None).unwrap_err();
+        assert_eq!(filter.row_is_copied(&table, None, &Compared::new(), &end(100), None), Ok(true));
+        let unknown = filter.row_is_copied(&table, None, &Compared::new(), &end(150), None).unwrap_err();
         assert_eq!(unknown.code, codes::COPY_RANGE_UNKNOWN);
         assert_eq!(
             (filter.min_location(), filter.max_location()),
@@ -282,7 +298,10 @@ mod tests {
         assert!(!filter.is_uniform());
         assert!(!filter.is_passed(&at(299, None)) && filter.is_passed(&at(300, None)));
         let other = TableName::new("a", "other");
-        assert_eq!(filter.row_is_copied(&other, Some(&[KeyValue::Integer(1)]), &end(4), None), Ok(false));
+        assert_eq!(
+            filter.row_is_copied(&other, Some(&[KeyValue::Integer(1)]), &Compared::new(), &end(4), None),
+            Ok(false)
+        );
     }
 
     /// A location of MySQL with the transactions 1 to `last`.
@@ -314,11 +333,23 @@ mod tests {
         let end = BinlogPosition::new("bin.000001", 500);
         // After the first range was read another server wrote with lower numbers.
         assert_eq!(
-            filter.row_is_copied(&table, Some(&[KeyValue::Integer(-1)]), &end, Some(&gtid("0-2-3"))),
+            filter.row_is_copied(
+                &table,
+                Some(&[KeyValue::Integer(-1)]),
+                &Compared::new(),
+                &end,
+                Some(&gtid("0-2-3"))
+            ),
             Ok(false)
         );
         assert_eq!(
-            filter.row_is_copied(&table, Some(&[KeyValue::Integer(1)]), &end, Some(&gtid("0-1-60"))),
+            filter.row_is_copied(
+                &table,
+                Some(&[KeyValue::Integer(1)]),
+                &Compared::new(),
+                &end,
+                Some(&gtid("0-1-60"))
+            ),
             Ok(true)
         );
         assert_eq!(filter.max_location().map(|at| at.position.pos), Some(900));
@@ -327,11 +358,23 @@ mod tests {
         // Files of another server cannot be compared.
         let other = BinlogPosition::new("other.000001", 5000);
         assert_eq!(
-            filter.row_is_copied(&table, Some(&[KeyValue::Integer(-1)]), &other, Some(&gtid("0-1-50"))),
+            filter.row_is_copied(
+                &table,
+                Some(&[KeyValue::Integer(-1)]),
+                &Compared::new(),
+                &other,
+                Some(&gtid("0-1-50"))
+            ),
             Ok(true)
         );
         assert_eq!(
-            filter.row_is_copied(&table, Some(&[KeyValue::Integer(-1)]), &other, Some(&gtid("0-1-51"))),
+            filter.row_is_copied(
+                &table,
+                Some(&[KeyValue::Integer(-1)]),
+                &Compared::new(),
+                &other,
+                Some(&gtid("0-1-51"))
+            ),
             Ok(false)
         );
     }

@@ -89,7 +89,7 @@ pub(super) struct Inventory {
 }
 
 /// A failed read of the source.
-pub(super) fn source_error(error: &SqlError) -> CodedError {
+pub(crate) fn source_error(error: &SqlError) -> CodedError {
     let code = match error.code() {
         // What was listed a moment ago is gone, a table or a column: the copy begins anew with what there is.
         Some(1049 | 1054 | 1146) => codes::COPY_SNAPSHOT_UNSTABLE,

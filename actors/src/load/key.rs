@@ -1,17 +1,20 @@
 //! Keys that a table is cut by: the leading columns of its row identity whose order is known here as exactly as by the server.
 //!
 //! The server reads the rows between two boundaries; later the stream has to tell on which side of a boundary a changed
-//! row lies. Both must agree to the row, so a kind of column is here only if its comparison is certain: integers, decimals,
-//! dates and times of one form, and binary strings.
+//! row lies. Both must agree to the row. Integers, decimals, dates and times of one form, and binary strings are compared
+//! here, where their order is certain; text is compared by the source, in the column's collation ([`Comparison`]).
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
 use dmnode_model::ids::quote_ident;
 use dmnode_mysql::{ColumnInfo, ColumnType, TableInfo, Value};
 use serde::{Deserialize, Serialize};
 
+use super::columns::charset_of;
+
 /// How values of a column are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyKind {
     /// Integers of any width and sign.
@@ -24,6 +27,17 @@ pub enum KeyKind {
     Binary,
     /// BINARY.
     Padded,
+    /// CHAR and VARCHAR.
+    Text(TextOrder),
+}
+
+/// What a text is compared by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TextOrder {
+    /// The character set of its bytes.
+    pub charset: String,
+    /// The column's collation.
+    pub collation: String,
 }
 
 /// A column that a table is cut by.
@@ -47,6 +61,40 @@ pub enum KeyValue {
     /// [`KeyKind::Binary`] and [`KeyKind::Padded`]; the latter without the zeros at its end, which changes no comparison of
     /// two of them.
     Binary(Vec<u8>),
+    /// [`KeyKind::Text`]: its bytes in the column's character set.
+    Text(Vec<u8>, TextOrder),
+}
+
+/// Two texts whose order only a server knows.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Comparison {
+    key: Vec<u8>,
+    bound: Vec<u8>,
+    by: TextOrder,
+}
+
+/// What a server has said of comparisons.
+pub type Compared = HashMap<Comparison, Ordering>;
+
+/// Why it cannot be told on which side of a boundary a key lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// They are of different kinds.
+    Unlike,
+    /// A server is to be asked.
+    Ask(Comparison),
+}
+
+impl Comparison {
+    /// An expression that is -1, 0 or 1 in every session.
+    pub fn sql(&self) -> String {
+        let text = |bytes| format!("{} COLLATE {}", text_literal(bytes, &self.by), self.by.collation);
+        format!("STRCMP({}, {})", text(&self.key), text(&self.bound))
+    }
+}
+
+fn text_literal(bytes: &[u8], by: &TextOrder) -> String {
+    format!("_{} x'{}'", by.charset, hex(bytes))
 }
 
 /// A number of any length: no digits that say nothing, and no negative zero.
@@ -98,15 +146,21 @@ impl Decimal {
 }
 
 impl KeyValue {
-    /// `None` for values of different kinds.
-    fn order(&self, other: &Self) -> Option<Ordering> {
-        match (self, other) {
-            (Self::Integer(a), Self::Integer(b)) => Some(a.cmp(b)),
-            (Self::Decimal(a), Self::Decimal(b)) => Some(a.order(b)),
+    fn order(&self, bound: &Self, compared: &Compared) -> Result<Ordering, Unknown> {
+        match (self, bound) {
+            (Self::Integer(a), Self::Integer(b)) => Ok(a.cmp(b)),
+            (Self::Decimal(a), Self::Decimal(b)) => Ok(a.order(b)),
             // Digits at fixed places; a fraction that ends earlier is the smaller one.
-            (Self::Temporal(a), Self::Temporal(b)) => Some(a.cmp(b)),
-            (Self::Binary(a), Self::Binary(b)) => Some(a.cmp(b)),
-            _ => None,
+            (Self::Temporal(a), Self::Temporal(b)) => Ok(a.cmp(b)),
+            (Self::Binary(a), Self::Binary(b)) => Ok(a.cmp(b)),
+            (Self::Text(a, by), Self::Text(b, of_bound)) if by == of_bound => {
+                if a == b {
+                    return Ok(Ordering::Equal);
+                }
+                let question = Comparison { key: a.clone(), bound: b.clone(), by: by.clone() };
+                compared.get(&question).copied().ok_or(Unknown::Ask(question))
+            }
+            _ => Err(Unknown::Unlike),
         }
     }
 
@@ -117,6 +171,8 @@ impl KeyValue {
             Self::Decimal(number) => number.text(),
             Self::Temporal(text) => format!("'{text}'"),
             Self::Binary(bytes) => format!("x'{}'", hex(bytes)),
+            // As the weaker side of a comparison it takes the column's collation.
+            Self::Text(bytes, by) => text_literal(bytes, by),
         }
     }
 
@@ -136,7 +192,7 @@ impl KeyValue {
             Self::Integer(number) => number.to_string(),
             Self::Decimal(number) => number.text(),
             Self::Temporal(text) => text.clone(),
-            Self::Binary(bytes) => hex(bytes),
+            Self::Binary(bytes) | Self::Text(bytes, _) => hex(bytes),
         }
     }
 }
@@ -152,6 +208,7 @@ impl KeyPart {
             ColumnType::Date | ColumnType::DateTime(_) | ColumnType::Timestamp(_) => KeyKind::Temporal,
             ColumnType::VarBinary(_) => KeyKind::Binary,
             ColumnType::Binary(_) => KeyKind::Padded,
+            ColumnType::Char(_) | ColumnType::VarChar(_) => KeyKind::Text(TextOrder::of(column)?),
             _ => return None,
         };
         // Stored compressed, a value is not what it compares as.
@@ -159,7 +216,7 @@ impl KeyPart {
     }
 
     fn text(&self, text: &str) -> Option<KeyValue> {
-        match self.kind {
+        match &self.kind {
             KeyKind::Integer => text.parse().ok().map(KeyValue::Integer),
             KeyKind::Decimal => Decimal::parse(text).map(KeyValue::Decimal),
             KeyKind::Temporal => {
@@ -170,11 +227,14 @@ impl KeyPart {
                 };
                 (is_time && text.len() >= 10).then(|| KeyValue::Temporal(text.to_owned()))
             }
-            KeyKind::Binary | KeyKind::Padded => None,
+            KeyKind::Binary | KeyKind::Padded | KeyKind::Text(_) => None,
         }
     }
 
-    fn binary(&self, bytes: &[u8]) -> KeyValue {
+    fn bytes(&self, bytes: &[u8]) -> KeyValue {
+        if let KeyKind::Text(by) = &self.kind {
+            return KeyValue::Text(bytes.to_vec(), by.clone());
+        }
         let padded = self.kind == KeyKind::Padded;
         let zeros = bytes.iter().rev().take_while(|byte| padded && **byte == 0).count();
         KeyValue::Binary(bytes[..bytes.len() - zeros].to_vec())
@@ -183,30 +243,45 @@ impl KeyPart {
     /// A value as the source sends it to a session in UTC that takes raw bytes.
     pub(super) fn read(&self, bytes: &[u8]) -> Option<KeyValue> {
         match self.kind {
-            KeyKind::Binary | KeyKind::Padded => Some(self.binary(bytes)),
+            KeyKind::Binary | KeyKind::Padded | KeyKind::Text(_) => Some(self.bytes(bytes)),
             _ => self.text(std::str::from_utf8(bytes).ok()?),
         }
     }
 
     /// A value of a row in the binlog.
     pub(crate) fn of(&self, value: &Value) -> Option<KeyValue> {
-        match (self.kind, value) {
+        match (&self.kind, value) {
             (KeyKind::Integer, Value::Int(number)) => Some(KeyValue::Integer((*number).into())),
             (KeyKind::Integer, Value::UInt(number)) => Some(KeyValue::Integer((*number).into())),
             (KeyKind::Decimal, Value::Decimal(text))
             | (KeyKind::Temporal, Value::Date(text) | Value::DateTime(text) | Value::Timestamp(text)) => {
                 self.text(text.as_str())
             }
-            (KeyKind::Binary | KeyKind::Padded, Value::Bytes(bytes)) => Some(self.binary(bytes)),
+            (KeyKind::Binary | KeyKind::Padded | KeyKind::Text(_), Value::Bytes(bytes)) => {
+                Some(self.bytes(bytes))
+            }
             _ => None,
         }
     }
 
     fn parse_stored(&self, stored: &str) -> Option<KeyValue> {
         match self.kind {
-            KeyKind::Binary | KeyKind::Padded => unhex(stored).map(KeyValue::Binary),
+            KeyKind::Binary | KeyKind::Padded | KeyKind::Text(_) => {
+                unhex(stored).map(|bytes| self.bytes(&bytes))
+            }
             _ => self.text(stored),
         }
+    }
+}
+
+impl TextOrder {
+    /// Character sets whose names are the same words at every server, and their texts the same bytes in a row and in a literal.
+    const CHARSETS: [&str; 4] = ["utf8mb4", "utf8mb3", "latin1", "ascii"];
+
+    fn of(column: &ColumnInfo) -> Option<Self> {
+        let (charset, collation) = (charset_of(column)?, column.collation.clone()?);
+        let is_word = collation.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        (Self::CHARSETS.contains(&charset.as_str()) && is_word).then_some(Self { charset, collation })
     }
 }
 
@@ -271,16 +346,16 @@ pub(super) fn parse_bound(parts: &[KeyPart], stored: &str) -> Option<Bound> {
     parts.iter().zip(&values).map(|(part, value)| part.parse_stored(value)).collect()
 }
 
-/// Is a row with this key not below the boundary? `None` when that cannot be told.
-pub(super) fn is_at_least(key: &[KeyValue], bound: &Bound) -> Option<bool> {
+/// Is a row with this key not below the boundary?
+pub(super) fn is_at_least(key: &[KeyValue], bound: &Bound, compared: &Compared) -> Result<bool, Unknown> {
     for (at, bound) in bound.iter().enumerate() {
-        match key.get(at)?.order(bound)? {
-            Ordering::Less => return Some(false),
-            Ordering::Greater => return Some(true),
+        match key.get(at).ok_or(Unknown::Unlike)?.order(bound, compared)? {
+            Ordering::Less => return Ok(false),
+            Ordering::Greater => return Ok(true),
             Ordering::Equal => {}
         }
     }
-    Some(true)
+    Ok(true)
 }
 
 /// Whether a boundary may be used: every server takes its literals for what they are.
@@ -350,10 +425,10 @@ mod tests {
             (KeyKind::Binary, &["", "00", "0001", "01", "61", "6100", "6161", "ff"]),
         ] {
             let values: Vec<KeyValue> =
-                ascending.iter().map(|text| part(kind).parse_stored(text).unwrap()).collect();
+                ascending.iter().map(|text| part(kind.clone()).parse_stored(text).unwrap()).collect();
             for (i, a) in values.iter().enumerate() {
                 for (j, b) in values.iter().enumerate() {
-                    assert_eq!(a.order(b), Some(i.cmp(&j)), "{kind:?} {a:?} {b:?}");
+                    assert_eq!(a.order(b, &Compared::new()), Ok(i.cmp(&j)), "{kind:?} {a:?} {b:?}");
                 }
             }
         }
@@ -366,14 +441,15 @@ mod tests {
         assert_eq!(temporal("2026-01-01 00:00:10"), Some(KeyValue::Temporal("2026-01-01 00:00:10".into())));
         assert_eq!(temporal("x' OR 1=1 -- "), None);
         let (padded, binary) = (part(KeyKind::Padded), part(KeyKind::Binary));
-        assert_eq!(padded.binary(b"a\0\0"), padded.binary(b"a\0"));
-        assert_ne!(binary.binary(b"a\0\0"), binary.binary(b"a\0"));
-        assert_eq!(KeyValue::Integer(1).order(&decimal("1")), None);
+        assert_eq!(padded.bytes(b"a\0\0"), padded.bytes(b"a\0"));
+        assert_ne!(binary.bytes(b"a\0\0"), binary.bytes(b"a\0"));
+        assert_eq!(KeyValue::Integer(1).order(&decimal("1"), &Compared::new()), Err(Unknown::Unlike));
     }
 
     #[test]
     fn rows_lie_on_one_side_of_a_boundary() {
         let key = |a, b| [KeyValue::Integer(a), KeyValue::Integer(b)];
+        let compared = Compared::new();
         let whole = vec![KeyValue::Integer(5), KeyValue::Integer(7)];
         let first = vec![KeyValue::Integer(5)];
         for (a, b, wanted, wanted_of_first) in [
@@ -383,12 +459,29 @@ mod tests {
             (5, 8, true, true),
             (6, 0, true, true),
         ] {
-            assert_eq!(is_at_least(&key(a, b), &whole), Some(wanted), "{a} {b}");
-            assert_eq!(is_at_least(&key(a, b), &first), Some(wanted_of_first), "{a} {b}");
+            assert_eq!(is_at_least(&key(a, b), &whole, &compared), Ok(wanted), "{a} {b}");
+            assert_eq!(is_at_least(&key(a, b), &first, &compared), Ok(wanted_of_first), "{a} {b}");
         }
-        assert_eq!(is_at_least(&[KeyValue::Integer(5)], &whole), None);
-        assert_eq!(is_at_least(&[KeyValue::Integer(4)], &whole), Some(false));
-        assert_eq!(is_at_least(&[], &first), None);
+        assert_eq!(is_at_least(&[KeyValue::Integer(5)], &whole, &compared), Err(Unknown::Unlike));
+        assert_eq!(is_at_least(&[KeyValue::Integer(4)], &whole, &compared), Ok(false));
+        assert_eq!(is_at_least(&[], &first, &compared), Err(Unknown::Unlike));
+    }
+
+    #[test]
+    fn text_is_compared_by_a_server_alone() {
+        let by = TextOrder { charset: "utf8mb4".into(), collation: "utf8mb4_bin".into() };
+        let text = |text: &str| KeyValue::Text(text.into(), by.clone());
+        let (key, bound) = ([KeyValue::Integer(5), text("a")], vec![KeyValue::Integer(5), text("B")]);
+        let mut compared = Compared::new();
+        assert_eq!(is_at_least(&[KeyValue::Integer(6), text("a")], &bound, &compared), Ok(true));
+        assert_eq!(is_at_least(&bound, &bound, &compared), Ok(true));
+        let Err(Unknown::Ask(question)) = is_at_least(&key, &bound, &compared) else { panic!("known") };
+        let sql = "STRCMP(_utf8mb4 x'61' COLLATE utf8mb4_bin, _utf8mb4 x'42' COLLATE utf8mb4_bin)";
+        assert_eq!(question.sql(), sql);
+        for (order, wanted) in [(Ordering::Less, false), (Ordering::Equal, true), (Ordering::Greater, true)] {
+            compared.insert(question.clone(), order);
+            assert_eq!(is_at_least(&key, &bound, &compared), Ok(wanted));
+        }
     }
 
     #[test]
@@ -397,12 +490,15 @@ mod tests {
         assert_eq!(store_parts(&bare).as_deref(), Some("a"));
         assert_eq!(store_bound(&bare, &vec![KeyValue::Integer(-5)]).as_deref(), Some("-5"));
         let odd = vec![KeyPart { name: "[1]".into(), kind: KeyKind::Integer }];
+        let by = TextOrder { charset: "latin1".into(), collation: "latin1_swedish_ci".into() };
+        let text = vec![part(KeyKind::Text(by))];
         let all = [KeyKind::Integer, KeyKind::Decimal, KeyKind::Temporal, KeyKind::Binary].map(part).to_vec();
         for (parts, values) in [
             (&bare, &["7"][..]),
             (&odd, &["7"]),
             (&all, &["7", "-1.5", "2026-01-01 10:00:00.5", "00ff"]),
             (&all, &["7"]),
+            (&text, &["e46b"]),
         ] {
             let bound = bound(parts, values);
             let stored = (store_parts(parts).unwrap(), store_bound(parts, &bound).unwrap());

@@ -25,4 +25,5 @@ mod statistics;
 mod text;
 
 pub use filter::{ChunkFilter, DdlCopied};
+pub(crate) use inventory::source_error;
 pub use run::{LoadSpec, Loaded, run};

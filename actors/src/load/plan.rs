@@ -53,11 +53,11 @@ pub(super) async fn cut<E: From<CodedError>>(
     if pieces < 2 {
         return Ok(chunks_of(parts, Vec::new()));
     }
-    let kind = first.kind;
+    let is_integer = first.kind == KeyKind::Integer;
     let wanted = (size.rows / pieces).max(1);
     let index = quote_ident(&index.name);
     let mut cutter = Cutter { conn, table, index, parts: &parts, wanted, bounds: Vec::new(), pause };
-    if kind == KeyKind::Integer {
+    if is_integer {
         cutter.by_estimate(pieces).await?;
     } else {
         cutter.walk(None, None).await?;

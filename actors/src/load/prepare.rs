@@ -410,6 +410,17 @@ impl Workshop {
         applier.apply(&ProgressUpdate::unchanged(), &mut WritePlan { statements }).await
     }
 
+    /// A reader has found that a table changed, which its definition may not show (TRUNCATE makes a table anew and
+    /// leaves the time it was made): it is planned again.
+    pub async fn outdate(
+        &self,
+        applier: &mut ApplierConnection,
+        table: &TableName,
+    ) -> Result<(), ApplyError> {
+        let statements = vec![self.chunks.outdate_sql(table)];
+        applier.apply(&ProgressUpdate::unchanged(), &mut WritePlan { statements }).await
+    }
+
     /// Drops a target table that was made by this plan and that nothing else is planned into.
     pub async fn drop_target(
         &self,

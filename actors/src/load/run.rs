@@ -318,10 +318,17 @@ impl Copy {
         readers: Vec<Reader>,
         parcels: VecDeque<Parcel>,
     ) -> Result<Vec<Worker>, ApplyError> {
+        let cut: BTreeSet<TableName> = parcels
+            .iter()
+            .flatten()
+            .filter(|job| job.table.transactional && !job.table.key.is_empty())
+            .map(|job| job.table.source.clone())
+            .collect();
+        let cut = Arc::new(cut);
         let parcels = Arc::new(Mutex::new(parcels));
         let mut set = JoinSet::new();
         for (mut worker, mut reader) in crew.into_iter().zip(readers) {
-            let parcels = Arc::clone(&parcels);
+            let (parcels, cut) = (Arc::clone(&parcels), Arc::clone(&cut));
             let bench = Bench {
                 workshop: Arc::clone(&self.workshop),
                 source: Arc::clone(&self.source),
@@ -335,7 +342,15 @@ impl Copy {
                         return Err(ApplyError::Cancelled);
                     }
                     let Some(parcel) = parcels.lock().pop_front() else { break };
-                    let left = bench.copy(&parcel, &mut worker, &mut reader).await?;
+                    let left = match bench.copy(&parcel, &mut worker, &mut reader).await {
+                        Ok(left) => left,
+                        Err(error) => {
+                            if matches!(&error, ApplyError::Coded(error) if error.code == codes::COPY_SNAPSHOT_UNSTABLE) {
+                                bench.outdate_changed(&cut, &mut worker, &mut reader).await?;
+                            }
+                            return Err(error);
+                        }
+                    };
                     if !left.is_empty() {
                         parcels.lock().push_front(left);
                     }
@@ -397,6 +412,31 @@ impl Bench {
         let left = self.copy_from(parcel, worker, &mut locked).await?;
         locked.conn.close().await;
         Ok(left)
+    }
+
+    /// A table has changed under the snapshot, so this generation is over. Which of the tables of several chunks have, too?
+    /// Their definition may not show it: TRUNCATE makes a table anew and leaves the time it was made. The snapshot does.
+    async fn outdate_changed(
+        &self,
+        tables: &BTreeSet<TableName>,
+        worker: &mut Worker,
+        reader: &mut Reader,
+    ) -> Result<(), ApplyError> {
+        for table in tables {
+            self.heartbeat.beat();
+            match reader.conn.query_one(&format!("SELECT 1 FROM {table} LIMIT 1")).await {
+                Ok(_) => {}
+                // Table definition has changed; no such table.
+                Err(error) if matches!(error.code(), Some(1412 | 1146)) => {
+                    self.workshop.outdate(&mut worker.applier, table).await?;
+                }
+                Err(error) => {
+                    tracing::warn!(%table, error = %error, "it cannot be told whether a table has changed");
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn copy_from(

@@ -27,12 +27,13 @@ use super::row_filter::RowFilters;
 use super::safe_mode::SafeMode;
 use super::scheduler::{Place, Scheduler};
 use super::scope::Scope;
+use super::sides::{ASK_LIMIT, Sides};
 use super::switch::Switch;
 use super::tables::{Known, Tables};
 use super::write_set::write_set;
 use super::xa::{Held, Prepared};
 use crate::load::filter::reaches;
-use crate::load::key::KeyValue;
+use crate::load::key::{Compared, KeyKind, KeyValue};
 use crate::load::{ChunkFilter, DdlCopied};
 use crate::progress::{TxnId, Window};
 use crate::target::ApplyError;
@@ -116,6 +117,8 @@ pub(super) struct Stream {
     pub online: Online,
     /// Source and target.
     pub endpoints: [Endpoint; 2],
+    /// Tells where rows lie among the ranges of the copy.
+    pub sides: Sides,
     pub until: Option<Location>,
     pub safe_mode: SafeMode,
     pub open: Open,
@@ -307,6 +310,30 @@ impl Stream {
         Ok(())
     }
 
+    /// Asks the source where rows lie among the ranges of the copy, if only it can tell and if that matters: where some of
+    /// the ranges contain the event and some do not.
+    async fn compare_with_ranges(
+        &mut self,
+        rows: &RowsEvent,
+        known: &Known,
+        end: &BinlogPosition,
+    ) -> Result<Compared, CodedError> {
+        let Some(filter) = &self.filter else { return Ok(Compared::new()) };
+        let table = &known.table.source;
+        let has_text = known.table.copy_key.iter().any(|(_, part)| matches!(part.kind, KeyKind::Text(_)));
+        if !has_text || filter.ddl_is_copied(table, end, self.assembler.gtid()) != DdlCopied::Mixed {
+            return Ok(Compared::new());
+        }
+        let mut keys = Vec::new();
+        // What cannot be decoded is told by whoever decodes the rows themselves.
+        let _ = known.decoder.decode::<DecodeError>(rows, |images: RowImages| {
+            keys.extend(images.before.iter().chain(&images.after).filter_map(|row| copy_key(row, known)));
+            Ok(())
+        });
+        let heartbeat = self.ctx.heartbeat.clone();
+        heartbeat.while_pending(ASK_LIMIT, self.sides.of(filter, table, &keys)).await
+    }
+
     async fn take_rows(&mut self, event: &BinlogEvent, rows: &RowsEvent) -> Result<(), Halt> {
         let at = place(event);
         if self.leaves_out(rows).map_err(|error| error.at(&at))? {
@@ -324,11 +351,12 @@ impl Stream {
         let Some(known) = known else { return Ok(()) };
         let row_filter = self.row_filters.of(&known.table).map_err(|error| error.at(&at))?;
         let end = BinlogPosition { file: event.file.to_string(), pos: event.end_pos };
+        let compared = self.compare_with_ranges(rows, &known, &end).await.map_err(|error| error.at(&at))?;
         let copied = self.filter.as_ref().map(|filter| {
             let gtid = self.assembler.gtid();
-            let (table, end) = (&known.table.source, &end);
+            let (table, end, compared) = (&known.table.source, &end, &compared);
             move |row: &dmnode_mysql::Row, known: &Known| {
-                filter.row_is_copied(table, copy_key(row, known).as_deref(), end, gtid)
+                filter.row_is_copied(table, copy_key(row, known).as_deref(), compared, end, gtid)
             }
         });
         let open = &mut self.open;
