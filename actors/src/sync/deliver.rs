@@ -131,9 +131,8 @@ pub async fn warnings(
     // An error value is taken as it is, with a warning for each; without one, something else was written.
     let is_member = |row: &&TextRow| planned.error_members > 0 && is_error_member(row, table);
     let members_only = found.iter().filter(is_member).count() == planned.error_members;
-    let is_computed = |row: &&TextRow| {
-        row.u64(1).zip(row.str(2)).is_some_and(|(code, text)| table.computed.explains(code, &text))
-    };
+    let is_computed =
+        |row: &&TextRow| row.u64(1).zip(row.str(2)).is_some_and(|(code, text)| table.explains(code, &text));
     let harmful = found.iter().find(|row| {
         !(row.u64(1).is_some_and(is_harmless) || (members_only && is_member(row)) || is_computed(row))
     });

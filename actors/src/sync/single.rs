@@ -2,6 +2,7 @@
 //! and the task's policy decides what becomes of it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use dmnode_model::codes;
 use dmnode_model::config::MissingRow;
@@ -15,6 +16,7 @@ use super::deliver::{Place, fits, not_found, refused, run, warnings};
 use super::diagnose::Evidence;
 use super::statement::{Builder, Dialect, Packet, Verb, exact_match, fires};
 use super::table::{Shape, Table};
+use crate::computed::is_of_operand;
 use crate::target::{ApplyError, TargetTransaction};
 
 /// How changes are turned into statements, and what happens when they do not fit.
@@ -80,7 +82,16 @@ impl<'a> Single<'a> {
             return Ok(());
         };
         let table = &change.table;
-        match (self.execute(transaction, &packet).await?, &change.row) {
+        let lenient = table.is_lenient();
+        let outcome = match self.execute(transaction, &packet).await {
+            // The refusal made the table's statements lenient. Nothing of the refused one is in the transaction.
+            Err(_) if table.is_lenient() != lenient => {
+                let packet = Builder::single(self.rules.dialect, &change.row, table, number);
+                self.execute(transaction, &packet.unwrap_or_default()).await
+            }
+            outcome => outcome,
+        };
+        match (outcome?, &change.row) {
             (Outcome::Done(summary), row) => match (summary.affected_rows, row) {
                 (1, _) => Ok(()),
                 (0, RowChange::Update(..) | RowChange::Delete(_)) => {
@@ -277,6 +288,9 @@ impl<'a> Single<'a> {
                 Ok(Outcome::Duplicate(error.error))
             }
             Err(ApplyError::Multi(error)) if error.error.fault() == Fault::Refused => {
+                if is_of_operand(error.error.code().unwrap_or(0).into(), &error.error.message) {
+                    table.constraints_warn.store(true, Ordering::Relaxed);
+                }
                 Err(refused(table, planned.verb, (self.place)(planned.change), &error.error).into())
             }
             Err(error) => Err(error),

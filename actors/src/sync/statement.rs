@@ -361,7 +361,7 @@ impl Builder {
     ) {
         let most = if self.dialect.multiple_rows { ROWS_MAX } else { 1 };
         let mut count: usize = 0;
-        let lenient = table.computed.any() || rows.iter().any(|row| has_error_value(table, row));
+        let lenient = table.is_lenient() || rows.iter().any(|row| has_error_value(table, row));
         for row in rows {
             let memory = row.memory();
             let long = is_long(&[row]);
@@ -428,7 +428,7 @@ impl Builder {
             self.cut();
         }
         let out = &mut self.current.sql;
-        let lenient = table.computed.any() || changed.iter().any(|index| is_error(table, after, *index));
+        let lenient = table.is_lenient() || changed.iter().any(|index| is_error(table, after, *index));
         out.extend_from_slice(lenient::begin(Write::Update, lenient).as_bytes());
         write_table(table, out);
         out.extend_from_slice(b" SET ");

@@ -7,7 +7,7 @@ use dmnode_mysql::{ColumnInfo, ColumnType, Row, TableInfo, Value};
 
 use super::change::RowChange;
 use super::write_set::KeyPlan;
-use crate::computed::Computed;
+use crate::computed::{Computed, is_of_operand};
 use crate::load::key::KeyPart;
 
 /// How changes of a table may be rearranged inside one target transaction.
@@ -57,6 +57,8 @@ pub struct Table {
     pub vectors: bool,
     /// Statements on this table give warnings: they travel alone, so that every warning is looked at.
     pub gives_warnings: AtomicBool,
+    /// A constraint's expression does not fit values that the source has taken: rows are written by lenient statements.
+    pub constraints_warn: AtomicBool,
 }
 
 /// What the rest of the target's schema says about a table.
@@ -117,6 +119,7 @@ impl Table {
             copy_key: copy_key.unwrap_or_default(),
             extended: Vec::new(),
             gives_warnings: AtomicBool::new(false),
+            constraints_warn: AtomicBool::new(false),
             computed: Computed::of(&info),
             info,
         }
@@ -165,6 +168,17 @@ impl Table {
     /// A column by index. Indexes of this structure are always in range.
     pub fn column(&self, index: usize) -> &ColumnInfo {
         &self.info.columns[index]
+    }
+
+    /// Whether its rows are written by lenient statements.
+    pub fn is_lenient(&self) -> bool {
+        self.computed.any() || self.constraints_warn.load(Ordering::Relaxed)
+    }
+
+    /// Whether a warning is about what the target computes or checks, not about a value that is written.
+    pub fn explains(&self, code: u64, text: &str) -> bool {
+        self.computed.explains(code, text)
+            || (self.constraints_warn.load(Ordering::Relaxed) && is_of_operand(code, text))
     }
 
     /// Whether its statements give warnings.

@@ -345,3 +345,42 @@ async fn rounded_numbers_without_a_key_mysql() {
 async fn rounded_numbers_without_a_key_mariadb() {
     rounded_numbers_without_a_key(Kind::Mariadb, Kind::Mariadb).await;
 }
+
+/// A CHECK constraint compares text with a number: the source took the rows with a warning, a strict session would not.
+/// Rows that break the constraint are refused all the same.
+async fn constraints_that_warn(kind: Kind) {
+    let mut rig = StreamRig::new(kind, kind, true).await;
+    rig.source
+        .execute(&[
+            "CREATE DATABASE app",
+            "CREATE TABLE app.c (id INT PRIMARY KEY, b VARCHAR(20), n INT, CONSTRAINT never CHECK (b <> 4711))",
+        ])
+        .await;
+    let mut running = rig.start();
+    rig.caught_up(&mut running).await;
+    rig.source
+        .execute(&[
+            "INSERT IGNORE INTO app.c VALUES (1, 'x', 1), (2, '12', 2), (3, 'y 3', 3)",
+            "INSERT INTO app.c VALUES (4, '13', 4), (5, NULL, 5)",
+            "UPDATE IGNORE app.c SET n = n + 10, b = CONCAT('z', n)",
+            "DELETE FROM app.c WHERE id = 3",
+        ])
+        .await;
+    rig.caught_up(&mut running).await;
+    rig.assert_equal().await;
+    assert_eq!(rig.target.number("SELECT COUNT(*) FROM app.c WHERE b LIKE 'z%'").await, 4);
+    rig.target.execute(&["ALTER TABLE app.c ADD CONSTRAINT small CHECK (n < 100)"]).await;
+    rig.source.execute(&["UPDATE IGNORE app.c SET n = 1000 WHERE id = 1"]).await;
+    let error = running.error().await;
+    assert_eq!(error.code, codes::ROW_REFUSED, "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn constraints_that_warn_mysql() {
+    constraints_that_warn(Kind::Mysql).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn constraints_that_warn_mariadb() {
+    constraints_that_warn(Kind::Mariadb).await;
+}

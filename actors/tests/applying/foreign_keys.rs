@@ -87,7 +87,6 @@ async fn rows_that_are_logged_twice_among_the_statements_own() {
         .execute(&[
             "DELETE FROM app.n WHERE id >= 20 ORDER BY id DESC",
             "DELETE FROM app.n WHERE id IN (2, 3, 9) ORDER BY id DESC",
-            "DELETE FROM app.n",
         ])
         .await;
     rig.caught_up(&mut running).await;
