@@ -4,6 +4,7 @@
 
 mod bad_inputs;
 mod control;
+mod copy_kills;
 mod ddl;
 mod deaths;
 mod definitions;
