@@ -19,6 +19,9 @@ use super::table::{Shape, Table};
 use crate::computed::is_of_operand;
 use crate::target::{ApplyError, TargetTransaction};
 
+/// MySQL's `ER_CHECK_CONSTRAINT_VIOLATED`.
+const CHECK_VIOLATED: u16 = 3819;
+
 /// How changes are turned into statements, and what happens when they do not fit.
 pub struct Rules {
     /// How SQL is written.
@@ -288,7 +291,10 @@ impl<'a> Single<'a> {
                 Ok(Outcome::Duplicate(error.error))
             }
             Err(ApplyError::Multi(error)) if error.error.fault() == Fault::Refused => {
-                if is_of_operand(error.error.code().unwrap_or(0).into(), &error.error.message) {
+                // A strict session of MySQL takes a constraint whose expression warns for one that is broken; one that
+                // is broken is refused by the lenient statement as well.
+                let code = error.error.code().unwrap_or(0);
+                if code == CHECK_VIOLATED || is_of_operand(code.into(), &error.error.message) {
                     table.constraints_warn.store(true, Ordering::Relaxed);
                 }
                 Err(refused(table, planned.verb, (self.place)(planned.change), &error.error).into())
