@@ -218,6 +218,19 @@ impl DefinitionTable {
         format!("DELETE FROM {} WHERE source_id = {}", self.table, self.source)
     }
 
+    /// Takes what another task has followed: all of it, in the place of what is known of `tables`.
+    pub fn take_sql<'a>(&self, other: &Self, tables: impl IntoIterator<Item = &'a TableName>) -> Vec<String> {
+        const COLUMNS: &str = "source_id, table_schema, table_name, definition, origin, location, version";
+        let mut statements: Vec<String> = tables.into_iter().map(|table| self.delete_sql(table)).collect();
+        statements.push(format!(
+            "INSERT INTO {} ({COLUMNS}) SELECT {COLUMNS} FROM {} AS other WHERE other.source_id = {} \
+             ON DUPLICATE KEY UPDATE definition = other.definition, origin = other.origin, \
+             location = other.location, version = other.version",
+            self.table, other.table, other.source
+        ));
+        statements
+    }
+
     /// Forgets what an earlier run of the task followed; what a person gave for this one stays, and what its copy has
     /// left, if it begins behind one.
     pub fn forget_followed_sql(&self, keep_copy: bool) -> String {

@@ -34,6 +34,8 @@ pub const NAMES: &[(&str, &str)] = &[
     ("files.before_commit", "statements of a file and their mark are written, not committed"),
     ("files.after_commit", "statements of a file and their mark are committed"),
     ("files.before_finish", "every file is loaded, the load is not marked as complete"),
+    ("tables.before_join", "a table's own stream has come to where it joins, it is not the task's yet"),
+    ("tables.after_join", "a table has joined the task, the metadata of its copy is still there"),
     ("sync.before_commit", "an apply transaction is written, not committed"),
     ("sync.after_commit", "an apply transaction is committed, nobody has been told"),
     ("sync.ddl_after_intent", "the intent of a DDL is recorded, the DDL is not executed"),

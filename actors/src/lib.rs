@@ -12,6 +12,7 @@ pub mod diff;
 mod extended;
 pub mod failpoint;
 mod fit;
+mod joining;
 mod lenient;
 pub mod load;
 pub mod meta;

@@ -11,7 +11,7 @@ use dmnode_mysql::{Connection, SessionOptions, SqlError};
 
 use crate::check::mapped_tables;
 use crate::progress::meta::BEFORE_SUFFIX;
-use crate::progress::table_name;
+use crate::progress::{table_name, text_literal};
 use crate::target::target_error;
 
 /// Suffixes of the tables of dmnode and of DM.
@@ -37,6 +37,9 @@ const SUFFIXES: [&str; 19] = [
     "validator_table_status",
 ];
 
+/// Between a task's name and the number of an operation in the name of the task that copies tables beside it.
+pub(crate) const SIDE: &str = "_dmj";
+
 /// Removes everything dmnode and DM keep in the target for this subtask's task (`start-task --remove-meta`).
 pub async fn remove_meta(subtask: &SubtaskConfig) -> Result<(), CodedError> {
     let mut conn = Connection::connect(&subtask.target, &SessionOptions::default())
@@ -47,6 +50,7 @@ pub async fn remove_meta(subtask: &SubtaskConfig) -> Result<(), CodedError> {
     for name in crate::sync::marker_names(&subtask.task, &subtask.source_id) {
         tables.push(format!("{}.{}", quote_ident(&subtask.meta_schema), quote_ident(&name)));
     }
+    tables.extend(side_tables(&mut conn, subtask).await.map_err(|error| target_error(&error))?);
     let statements = [
         format!("DROP TABLE IF EXISTS {}", tables.join(", ")),
         format!(
@@ -65,6 +69,27 @@ pub async fn remove_meta(subtask: &SubtaskConfig) -> Result<(), CodedError> {
     }
     conn.close().await;
     Ok(())
+}
+
+/// What copies of single tables beside the task have left. Their names go on with a number.
+async fn side_tables(conn: &mut Connection, subtask: &SubtaskConfig) -> Result<Vec<String>, SqlError> {
+    let own = format!("{}{SIDE}", subtask.task);
+    let rows = conn
+        .query(format!(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = {}",
+            text_literal(&subtask.meta_schema)
+        ))
+        .await?;
+    let is_side = |name: &String| {
+        let rest = name.strip_prefix(&own).map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()));
+        rest.is_some_and(|rest| SUFFIXES.iter().any(|suffix| rest.strip_prefix('_') == Some(suffix)))
+    };
+    Ok(rows
+        .iter()
+        .filter_map(|row| row.string(0))
+        .filter(is_side)
+        .map(|name| format!("{}.{}", quote_ident(&subtask.meta_schema), quote_ident(&name)))
+        .collect())
 }
 
 /// What the task has created in the target and is still there: tables that its sources' tables go to, and their databases,

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use dmnode_model::config::{SourceConfig, SubtaskConfig, TaskMode};
 
+use crate::joining;
 use crate::load::dump::{self, Dumped};
 use crate::load::{self, LoadSpec, Loaded, files};
 use crate::sync::{self, SyncSpec};
@@ -48,18 +49,24 @@ pub async fn run(ctx: UnitContext, source: Arc<SourceConfig>, subtask: Arc<Subta
         }
     }
     if copies {
-        let spec = LoadSpec { source: Arc::clone(&source), subtask: Arc::clone(&subtask) };
+        joining::show_waiting(&ctx, &subtask);
+        let mode = subtask.mode;
+        let subtask = Arc::new(joining::of_copy(&subtask));
+        let spec = LoadSpec { source: Arc::clone(&source), subtask };
         match Box::pin(load::run(ctx.clone(), spec)).await? {
             Loaded::Cancelled => return Ok(UnitDone::Cancelled),
-            Loaded::Complete { consistent, .. } if subtask.mode == TaskMode::Full && consistent => {
+            Loaded::Complete { consistent, .. } if mode == TaskMode::Full && consistent => {
                 return Ok(UnitDone::Finished);
             }
-            Loaded::Complete { latest, .. } if subtask.mode == TaskMode::Full => until = Some(latest),
+            Loaded::Complete { latest, .. } if mode == TaskMode::Full => until = Some(latest),
             Loaded::Complete { .. } => {}
         }
     }
     if ctx.cancel.is_cancelled() {
         return Ok(UnitDone::Cancelled);
+    }
+    if until.is_none() {
+        return Box::pin(joining::run(ctx, source, subtask)).await;
     }
     let spec = SyncSpec { source: (*source).clone(), subtask: (*subtask).clone(), until };
     Box::pin(sync::run(ctx, spec)).await

@@ -388,7 +388,7 @@ fn source_error(spec: &SyncSpec, error: &dmnode_mysql::SqlError) -> CodedError {
     source_failed(&spec.source, error)
 }
 
-fn source_failed(source: &SourceConfig, error: &dmnode_mysql::SqlError) -> CodedError {
+pub(crate) fn source_failed(source: &SourceConfig, error: &dmnode_mysql::SqlError) -> CodedError {
     let code = policy::code(Side::Source, error.fault()).unwrap_or(codes::DB_QUERY_FAILED);
     CodedError::new(code, "query statement failed: the source cannot be asked")
         .scope(dmnode_model::Scope::Upstream)

@@ -11,7 +11,7 @@ use std::time::Duration;
 use dmnode_model::BinlogPosition;
 use dmnode_model::error::CodedError;
 use dmnode_model::ids::{Epoch, SourceId, TaskName};
-use dmnode_model::status::{CopyProgress, DumpStatus, LoadStatus, SyncStatus, UnitType};
+use dmnode_model::status::{CopyProgress, DumpStatus, JoiningTables, LoadStatus, SyncStatus, UnitType};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -86,6 +86,8 @@ struct CellState {
     copy: Option<CopyProgress>,
     dump: Option<DumpStatus>,
     load: Option<LoadStatus>,
+    tables: Vec<JoiningTables>,
+    decisions_wait: bool,
 }
 
 /// The place where a subtask's current unit can be looked at from outside. One per subtask, outlives its units.
@@ -99,6 +101,8 @@ impl Default for StatusCell {
             copy: None,
             dump: None,
             load: None,
+            tables: Vec::new(),
+            decisions_wait: false,
         }))
     }
 }
@@ -124,13 +128,28 @@ impl StatusCell {
 
     /// The current unit and its report.
     pub fn snapshot(&self) -> (UnitType, UnitReport) {
-        let (unit, report, copy) = {
+        let (unit, report, copy, wait) = {
             let state = self.0.lock();
-            (state.unit, state.report.clone(), state.copy.clone())
+            (state.unit, state.report.clone(), state.copy.clone(), state.decisions_wait)
         };
         let mut report = report.map(|source| source.report()).unwrap_or_default();
         report.copy = report.copy.or(copy);
+        if wait {
+            report.settled = None;
+        }
         (unit, report)
+    }
+
+    /// Tables that join the subtask. While some are on their way, decisions of operators are kept for their stream, too.
+    pub fn show_tables(&self, tables: Vec<JoiningTables>, on_their_way: bool) {
+        let mut state = self.0.lock();
+        state.tables = tables;
+        state.decisions_wait = on_their_way;
+    }
+
+    /// Tables that join the subtask.
+    pub fn tables(&self) -> Vec<JoiningTables> {
+        self.0.lock().tables.clone()
     }
 
     /// The current unit.

@@ -74,6 +74,12 @@ pub enum Command {
     PauseTask(OperateTaskArgs),
     /// Resume a paused task, or all tasks of one source (-s).
     ResumeTask(OperateTaskArgs),
+    /// Copy tables of the source and let them join the stream of a task that has begun.
+    AddTable(TableArgs),
+    /// Take tables out of a task; the target keeps their rows.
+    RemoveTable(TableArgs),
+    /// Empty the target's tables and copy them again, while the stream of the others goes on.
+    ResyncTable(TableArgs),
     /// Decide what becomes of an event that a task cannot pass.
     Binlog(BinlogArgs),
     /// Decide what becomes of an event that a task cannot pass (old spelling of `binlog`).
@@ -193,6 +199,17 @@ pub struct OperateTaskArgs {
     /// Without a task: operate on this many tasks at a time.
     #[arg(long, default_value_t = 5)]
     pub batch_size: usize,
+}
+
+/// `add-table`, `remove-table`, `resync-table`.
+#[derive(Debug, Args)]
+pub struct TableArgs {
+    /// Task name or task file.
+    #[arg(value_name = "TASK|FILE")]
+    pub task: String,
+    /// The source's tables; those that belong together in one command.
+    #[arg(value_name = "SCHEMA.TABLE", required = true)]
+    pub tables: Vec<String>,
 }
 
 /// `binlog`.

@@ -5,16 +5,17 @@ use std::io::IsTerminal;
 use dmnode_model::api::{
     CheckTaskRequest, ConfigKind as ApiConfigKind, CtlRequest, DecryptRequest, EncryptRequest, ErrorOp,
     GetConfigRequest, HandleErrorRequest, ListCreatedRequest, ListMemberRequest, OperateSourceRequest,
-    OperateTaskRequest, QueryStatusRequest, SourceOp, StartTaskRequest, TaskOp, TransferSourceRequest,
-    UpdateTaskRequest,
+    OperateTableRequest, OperateTaskRequest, QueryStatusRequest, SourceOp, StartTaskRequest, TaskOp,
+    TransferSourceRequest, UpdateTaskRequest,
 };
+use dmnode_model::tables::TableOp;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use crate::args::{
     BinlogArgs, BinlogOperation, BinlogSchemaOperation, CheckTaskArgs, Command, ConfigArgs, ConfigKind,
     HandleErrorArgs, ListMemberArgs, OperateSourceArgs, OperateTaskArgs, QueryStatusArgs, SourceOperation,
-    StartTaskArgs, TransferSourceArgs, UpdateTaskArgs,
+    StartTaskArgs, TableArgs, TransferSourceArgs, UpdateTaskArgs,
 };
 use crate::client::{Answer, Client, Intent};
 use crate::exit::{CtlError, Exit};
@@ -44,6 +45,9 @@ impl Session {
             Command::StopTask(args) => self.operate_task(TaskOp::Delete, args).await,
             Command::PauseTask(args) => self.operate_task(TaskOp::Pause, args).await,
             Command::ResumeTask(args) => self.operate_task(TaskOp::Resume, args).await,
+            Command::AddTable(args) => self.operate_table(TableOp::Add, args).await,
+            Command::RemoveTable(args) => self.operate_table(TableOp::Remove, args).await,
+            Command::ResyncTable(args) => self.operate_table(TableOp::Resync, args).await,
             Command::Binlog(args) => self.binlog(args).await,
             Command::HandleError(args) => self.handle_error_old(args).await,
             Command::QueryStatus(args) => self.query_status(args).await,
@@ -249,6 +253,17 @@ impl Session {
             BinlogOperation::List { task } => (ErrorOp::List, task, &[][..]),
         };
         self.handle_error(op, task, args.binlog_pos.as_deref(), sqls).await
+    }
+
+    async fn operate_table(&self, op: TableOp, args: &TableArgs) -> Result<Exit, CtlError> {
+        let request = OperateTableRequest {
+            op,
+            task: files::task_name(&args.task),
+            sources: self.sources.clone(),
+            tables: args.tables.clone(),
+        };
+        let answer = self.client.call(&Intent::change(), &request).await?;
+        self.finish(&answer, true, tables::workers)
     }
 
     async fn handle_error_old(&self, args: &HandleErrorArgs) -> Result<Exit, CtlError> {

@@ -7,11 +7,17 @@ use serde_json::{Value, json};
 
 use crate::output::{BAD, WARN, flag, list, number, styled, table, text};
 
+/// Names of tables in a line.
+const TABLES_SHOWN: usize = 5;
+
 /// Something in the answer needs a person.
 pub fn is_unhealthy(answer: &Value) -> bool {
     list(answer, "sources").iter().any(|source| {
         !flag(source, "result")
-            || list(source, "subTaskStatus").iter().any(|subtask| has_errors(&subtask["result"]))
+            || list(source, "subTaskStatus").iter().any(|subtask| {
+                has_errors(&subtask["result"])
+                    || list(&subtask["dmnode"], "tables").iter().any(|one| text(one, "stage") == "stopped")
+            })
     })
 }
 
@@ -111,6 +117,7 @@ pub fn render(answer: &Value) -> String {
                 below.push(styled(WARN, &format!("{name}: warning: {warning}")));
             }
             below.extend(replication_notes(&name, &subtask["sync"]));
+            below.extend(joining_notes(&name, &subtask["dmnode"]));
             below.extend(what_next(text(subtask, "name"), subtask));
             below.extend(restarts(&name, subtask));
         }
@@ -159,6 +166,41 @@ fn replication_notes(name: &str, sync: &Value) -> Vec<String> {
         lines.push(format!(
             "{name}: not migrated, since they hold no rows: statements on {passed_over}; make in the target by hand what is needed of them"
         ));
+    }
+    lines
+}
+
+/// Tables on their way into the task.
+fn joining_notes(name: &str, extra: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
+    for one in list(extra, "tables") {
+        let tables = list(one, "tables");
+        let first: Vec<&str> = tables.iter().filter_map(Value::as_str).take(TABLES_SHOWN).collect();
+        let more = if tables.len() > TABLES_SHOWN { " …" } else { "" };
+        let mut line =
+            format!("{name}: {} {}{more}: {}", text(one, "op"), first.join(", "), text(one, "stage"));
+        if let Some(rows) = number(&one["copy"], "rowsDone").filter(|_| text(one, "stage") == "copying") {
+            line.push_str(&format!(", {} rows", grouped(rows)));
+        }
+        let error = &one["error"];
+        if error.is_object() {
+            let code = number(error, "ErrCode").unwrap_or_default();
+            line.push_str(&format!("; error {code}: {}", text(error, "Message")));
+            lines.push(styled(BAD, &line));
+            for (label, field) in [("cause", "RawCause"), ("remedy", "Workaround")] {
+                if !text(error, field).is_empty() {
+                    lines.push(format!("    {label}: {}", text(error, field)));
+                }
+            }
+            if text(one, "stage") == "stopped" {
+                lines.push(
+                    "    next: the other tables go on; correct the cause, then resume-task, or remove-table"
+                        .to_owned(),
+                );
+            }
+        } else {
+            lines.push(line);
+        }
     }
     lines
 }

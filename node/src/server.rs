@@ -11,8 +11,8 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use dmnode_model::api::{
     BinlogSchemaRequest, CTL_PREFIX, CheckTaskRequest, CtlRequest, DecryptRequest, DiffRequest,
     EncryptRequest, GetConfigRequest, HandleErrorRequest, LOG_INDEX_HEADER, ListCreatedRequest,
-    ListMemberRequest, OperateSourceRequest, OperateTaskRequest, QueryStatusRequest, REQUEST_ID_HEADER,
-    StartTaskRequest, TransferSourceRequest, UpdateTaskRequest,
+    ListMemberRequest, OperateSourceRequest, OperateTableRequest, OperateTaskRequest, QueryStatusRequest,
+    REQUEST_ID_HEADER, StartTaskRequest, TransferSourceRequest, UpdateTaskRequest,
 };
 use dmnode_model::status::PlainResponse;
 use dmnode_raft::{MAX_RPC_BODY, RaftNodeError};
@@ -61,6 +61,7 @@ pub fn serve(listener: TcpListener, control: Arc<Control>) -> std::io::Result<Se
                     .route(UpdateTaskRequest::NAME, web::post().to(update_task))
                     .route(ListCreatedRequest::NAME, web::post().to(list_created))
                     .route(OperateTaskRequest::NAME, web::post().to(operate_task))
+                    .route(OperateTableRequest::NAME, web::post().to(operate_table))
                     .route(HandleErrorRequest::NAME, web::post().to(handle_error))
                     .route(QueryStatusRequest::NAME, web::post().to(query_status))
                     .route(CheckTaskRequest::NAME, web::post().to(check_task))
@@ -196,6 +197,7 @@ change!(start_task, StartTaskRequest);
 change!(update_task, UpdateTaskRequest);
 read!(list_created, ListCreatedRequest);
 change!(operate_task, OperateTaskRequest);
+change!(operate_table, OperateTableRequest);
 change!(handle_error, HandleErrorRequest);
 change!(operate_source, OperateSourceRequest);
 change!(transfer_source, TransferSourceRequest);

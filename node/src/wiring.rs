@@ -121,6 +121,7 @@ fn owned_sources(state: &State, node: NodeId, key: Option<&SecretKey>) -> (Vec<O
                     config.start_time =
                         subtask.start_time.clone().map(|text| StartTime { text, request: subtask.started });
                     config.decisions.clone_from(&subtask.decisions);
+                    config.operations.clone_from(&subtask.tables);
                     config.safe_mode_window = subtask.safe_mode_seconds.map(|seconds| SafeModeWindow {
                         duration: std::time::Duration::from_secs(seconds),
                         request: subtask.started,

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Raised with every change of what is stored or sent. Bytes of another version are refused, not misread.
-pub(crate) const VERSION: u8 = 2;
+pub(crate) const VERSION: u8 = 3;
 /// Nothing larger is decoded, whatever the bytes claim.
 pub(crate) const LIMIT: u64 = 256 * 1024 * 1024;
 

@@ -1,10 +1,11 @@
 //! What can be asked of the replicated state: each command is one log entry, checked by the state
 //! machine against the version it was made on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use dmnode_model::{BinlogPosition, Epoch, NodeId, SourceId, StreamOp, TaskName};
+use dmnode_model::tables::TableOp;
+use dmnode_model::{BinlogPosition, Epoch, NodeId, SourceId, StreamOp, TableName, TaskName};
 use serde::{Deserialize, Serialize};
 
 use crate::state::DesiredStage;
@@ -119,6 +120,8 @@ pub enum CommandKind {
         config: String,
         /// What the caller saw.
         expected: Expected,
+        /// Tables that join or leave with it.
+        tables: BTreeMap<SourceId, Vec<TableChange>>,
     },
     /// Adds subtasks to an existing task.
     AddSubtasks {
@@ -185,6 +188,31 @@ pub enum CommandKind {
         /// Everything before it is applied.
         before: BinlogPosition,
     },
+    /// Lets tables join or leave a task; subtasks that run are started afresh with them.
+    ChangeTables {
+        /// The task.
+        task: TaskName,
+        /// What changes on which source.
+        changes: BTreeMap<SourceId, Vec<TableChange>>,
+    },
+    /// Notes operations whose tables have joined.
+    SettleTables {
+        /// The task.
+        task: TaskName,
+        /// The source.
+        source: SourceId,
+        /// Their numbers.
+        joined: BTreeSet<u64>,
+    },
+}
+
+/// What is to become of some tables.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableChange {
+    /// What.
+    pub op: TableOp,
+    /// Of which; the source's names.
+    pub tables: BTreeSet<TableName>,
 }
 
 impl CommandKind {
@@ -205,6 +233,8 @@ impl CommandKind {
             Self::Unassign { .. } => "unassign",
             Self::DecideEvent { .. } => "decide-event",
             Self::SettleDecisions { .. } => "settle-decisions",
+            Self::ChangeTables { .. } => "change-tables",
+            Self::SettleTables { .. } => "settle-tables",
         }
     }
 
@@ -216,6 +246,7 @@ impl CommandKind {
                 | Self::RegisterNode { .. }
                 | Self::RemoveNode { .. }
                 | Self::SettleDecisions { .. }
+                | Self::SettleTables { .. }
         )
     }
 }

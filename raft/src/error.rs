@@ -70,6 +70,6 @@ impl RaftNodeError {
 pub mod codes {
     pub use dmnode_model::codes::{
         BAD_RPC, CHANGED_MEANWHILE, COMMAND_TOO_LARGE, CONTROL_STOPPED, INVALID_COMMAND, NODE_REFUSED,
-        OUTCOME_UNKNOWN, REQUEST_ID_REUSED,
+        OUTCOME_UNKNOWN, REQUEST_ID_REUSED, TABLES_REFUSED,
     };
 }

@@ -19,7 +19,7 @@ mod store;
 mod transport;
 mod types;
 
-pub use command::{Applied, Command, CommandKind, CommandReply, Expected, Refused};
+pub use command::{Applied, Command, CommandKind, CommandReply, Expected, Refused, TableChange};
 pub use config::{RaftConfig, RaftTiming};
 pub use error::{RaftNodeError, codes};
 pub use node::{MemberInfo, RaftNode};

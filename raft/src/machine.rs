@@ -5,6 +5,7 @@ mod decisions;
 mod nodes;
 mod requests;
 mod sources;
+mod tables;
 mod tasks;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -75,9 +76,11 @@ impl State {
                 };
                 self.put_task(index, task, config, *expected, sources, &start)
             }
-            CommandKind::UpdateTask { task, config, expected } => {
-                self.update_task(index, task, config, *expected)
+            CommandKind::UpdateTask { task, config, expected, tables } => {
+                self.update_task(index, task, config, *expected, tables)
             }
+            CommandKind::ChangeTables { task, changes } => self.change_tables(index, task, changes),
+            CommandKind::SettleTables { task, source, joined } => self.settle_tables(task, source, joined),
             CommandKind::AddSubtasks { task, sources, stage, start_time } => {
                 let start = tasks::Start { stage: *stage, time: start_time.clone(), safe_mode_seconds: None };
                 self.add_subtasks(index, task, sources, &start)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use dmnode_model::tables::TableOperation;
 use dmnode_model::{Epoch, NodeId, SourceId, StreamDecision, TaskName};
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +75,8 @@ pub struct SubtaskEntry {
     pub started: u64,
     /// What operators decided about events of the stream, by position.
     pub decisions: Vec<StreamDecision>,
+    /// Tables that joined or left after the start, oldest first; each table in one of them.
+    pub tables: Vec<TableOperation>,
 }
 
 /// The stage an operator wants a subtask in.

@@ -3,7 +3,8 @@
 use dmnode_model::CodedError;
 use dmnode_model::TableName;
 use dmnode_model::codes;
-use dmnode_model::config::{BlockAllowListConfig, TablePattern};
+use dmnode_model::config::{BlockAllowListConfig, SubtaskConfig, TablePattern};
+use dmnode_model::tables::TableChoice;
 
 use crate::pattern::{Pattern, PatternError};
 
@@ -30,6 +31,7 @@ pub struct BlockAllowList {
     ignore_dbs: Vec<Pattern>,
     do_tables: Vec<TablePatterns>,
     ignore_tables: Vec<TablePatterns>,
+    choice: TableChoice,
 }
 
 #[derive(Debug, Clone)]
@@ -64,12 +66,19 @@ impl BlockAllowList {
             ignore_dbs: schemas(&config.ignore_dbs)?,
             do_tables: tables(&config.do_tables)?,
             ignore_tables: tables(&config.ignore_tables)?,
+            choice: TableChoice::default(),
         })
+    }
+
+    /// The list of a subtask, with the tables that joined or left it one by one.
+    pub fn of(subtask: &SubtaskConfig, case_sensitive: bool) -> Result<BlockAllowList, CodedError> {
+        let list = Self::new(&subtask.block_allow_list, case_sensitive)?;
+        Ok(Self { choice: subtask.choice.clone(), ..list })
     }
 
     /// Database statements on `schema` are in scope, and its tables may be.
     pub fn schema_in_scope(&self, schema: &str) -> Result<bool, CodedError> {
-        if is_system_schema(schema) {
+        if is_system_schema(schema) || self.choice.only.is_some() {
             return Ok(false);
         }
         if !self.do_dbs.is_empty() {
@@ -80,6 +89,9 @@ impl BlockAllowList {
 
     /// Rows and structure of `table` are in scope.
     pub fn table_in_scope(&self, table: &TableName) -> Result<bool, CodedError> {
+        if let Some(decided) = self.choice.decide(table) {
+            return Ok(decided && !is_system_schema(&table.schema));
+        }
         if !self.schema_in_scope(&table.schema)? {
             return Ok(false);
         }
@@ -92,10 +104,23 @@ impl BlockAllowList {
         Ok(self.do_tables.is_empty())
     }
 
+    /// A database that is not in scope has tables that are: what is done to it as a whole concerns them.
+    pub fn has_tables_without(&self, schema: &str) -> Result<bool, CodedError> {
+        Ok(self.choice.has_single_tables_of(schema) && !self.schema_in_scope(schema)?)
+    }
+
+    /// The table was taken out by name.
+    pub fn is_removed(&self, table: &TableName) -> bool {
+        self.choice.removed.contains(table)
+    }
+
     /// Why a table is out of scope although nothing says that it should be: it matches none of the patterns that allow
     /// tables. None for a table in scope, or one that is left out by name.
     pub fn unmatched_table(&self, table: &TableName) -> Result<Option<String>, CodedError> {
-        if is_system_schema(&table.schema) {
+        if is_system_schema(&table.schema)
+            || self.choice.only.is_some()
+            || self.choice.decide(table).is_some()
+        {
             return Ok(None);
         }
         if !self.do_dbs.is_empty() && !any(&self.do_dbs, |p| p.matches(&table.schema))? {

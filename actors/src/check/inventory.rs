@@ -49,7 +49,7 @@ pub(super) struct Inventory {
 
 impl Inventory {
     pub async fn read(connection: &mut Connection, subtask: &SubtaskConfig) -> Result<Inventory, CodedError> {
-        let list = BlockAllowList::new(&subtask.block_allow_list, subtask.case_sensitive)
+        let list = BlockAllowList::of(subtask, subtask.case_sensitive)
             .map_err(|err| wrap(codes::TASK_CHECK_GEN_BA_LIST, "generate block allow list error", err))?;
         let router = Router::new(&subtask.routes, subtask.case_sensitive)
             .map_err(|err| wrap(codes::TASK_CHECK_GEN_TABLE_ROUTER, "generate table router error", err))?;

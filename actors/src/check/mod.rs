@@ -8,6 +8,7 @@ mod connect;
 mod connections;
 mod hazards;
 mod inventory;
+mod joining;
 mod position;
 mod privileges;
 mod probe;
@@ -27,6 +28,7 @@ use dmnode_mysql::{Connection, ServerInfo};
 use futures_util::future::{join_all, try_join_all};
 
 pub use inventory::TableMapping;
+pub use joining::{may_join, tables_in_scope};
 pub use probe::probe_source;
 pub use report::{CheckReport, Finding, Item, ItemState, Summary};
 

@@ -59,7 +59,7 @@ impl Scope {
     fn new(source: &SourceConfig, subtask: &SubtaskConfig) -> Result<Self, CodedError> {
         let case_sensitive = subtask.case_sensitive || source.case_sensitive;
         Ok(Self {
-            allow: BlockAllowList::new(&subtask.block_allow_list, case_sensitive)?,
+            allow: BlockAllowList::of(subtask, case_sensitive)?,
             router: Router::new(&subtask.routes, case_sensitive)?,
             online: OnlineRules::new(subtask)?,
             meta_schema: subtask.meta_schema.clone(),

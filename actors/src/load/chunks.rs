@@ -22,6 +22,8 @@ const INSERT_BYTES_MAX: usize = 512 * 1024;
 
 /// In place of a digest: see [`ChunkTable::outdate_sql`].
 const OUTDATED: &str = "outdated";
+/// In place of a digest: the table joined a running task, at the position of its only chunk.
+pub(super) const JOINED: &str = "joined";
 
 /// One chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -332,7 +334,8 @@ pub(super) async fn load_filter(
 pub(super) fn filter_of(plan: &BTreeMap<TableName, PlannedTable>) -> Result<ChunkFilter, CodedError> {
     let mut tables = HashMap::new();
     for (table, planned) in plan {
-        let mut copied = CopiedTable { key: planned.key.clone(), ranges: Vec::new() };
+        let mut copied =
+            CopiedTable { key: planned.key.clone(), ranges: Vec::new(), joined: planned.digest == JOINED };
         for chunk in &planned.chunks {
             let done = chunk
                 .done

@@ -28,6 +28,8 @@ pub struct CopiedTable {
     pub key: Vec<KeyPart>,
     /// The ranges, ascending.
     pub ranges: Vec<CopiedRange>,
+    /// It joined later than others and has no foreign keys in common with them.
+    pub joined: bool,
 }
 
 impl CopiedTable {
@@ -184,7 +186,8 @@ impl ChunkFilter {
     /// Is this transaction part of some of what was copied and not of all of it? Only where a copy was interrupted and
     /// went on with a later snapshot.
     pub fn is_mixed_at(&self, end: &BinlogPosition, gtid: Option<&Gtid>) -> bool {
-        let mut ranges = self.tables.values().flat_map(|table| &table.ranges);
+        // A table that joined later has nothing to do with what actions change in others.
+        let mut ranges = self.tables.values().filter(|table| !table.joined).flat_map(|table| &table.ranges);
         let Some(first) = ranges.next() else { return false };
         let first = contains(&first.location, end, gtid);
         ranges.any(|range| contains(&range.location, end, gtid) != first)
@@ -253,7 +256,8 @@ mod tests {
             })
             .collect();
         let name = TableName::new("a", "t");
-        let table = CopiedTable { key: vec![KeyPart { name: "id".into(), kind: KeyKind::Integer }], ranges };
+        let key = vec![KeyPart { name: "id".into(), kind: KeyKind::Integer }];
+        let table = CopiedTable { key, ranges, joined: false };
         (ChunkFilter::new(HashMap::from([(name.clone(), table)])), name)
     }
 

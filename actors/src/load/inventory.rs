@@ -33,12 +33,12 @@ impl Scope {
     pub fn new(source: &SourceConfig, subtask: &SubtaskConfig) -> Result<Self, CodedError> {
         let case_sensitive = subtask.case_sensitive || source.case_sensitive;
         Ok(Self {
-            allow: BlockAllowList::new(&subtask.block_allow_list, case_sensitive)?,
+            allow: BlockAllowList::of(subtask, case_sensitive)?,
             router: Router::new(&subtask.routes, case_sensitive)?,
             online: OnlineRules::new(subtask)?,
             meta_schema: subtask.meta_schema.clone(),
             source: subtask.source_id.clone(),
-            empty_schemas: subtask.block_allow_list.do_tables.is_empty(),
+            empty_schemas: subtask.block_allow_list.do_tables.is_empty() && subtask.choice.only.is_none(),
         })
     }
 
@@ -49,6 +49,11 @@ impl Scope {
     /// The columns that the table's route adds to its rows.
     pub fn extended(&self, table: &TableName) -> Result<Vec<ExtendedColumn>, CodedError> {
         self.router.extended(table, &self.source)
+    }
+
+    /// The table was taken out of the task by name.
+    pub fn is_removed(&self, table: &TableName) -> bool {
+        self.allow.is_removed(table)
     }
 
     /// Whether the task has to do with the table.

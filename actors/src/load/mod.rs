@@ -14,6 +14,7 @@ pub mod filter;
 #[cfg(test)]
 mod fuzz;
 mod inventory;
+mod join;
 pub mod key;
 mod parcel;
 mod plan;
@@ -26,4 +27,5 @@ mod text;
 
 pub use filter::{ChunkFilter, DdlCopied};
 pub(crate) use inventory::source_error;
+pub(crate) use join::{join_statements, made_by_copy};
 pub use run::{LoadSpec, Loaded, run};

@@ -57,6 +57,8 @@ pub(super) struct Workshop {
     /// Tables appeared or disappeared since an earlier generation planned: a finished table whose identity changed may
     /// have been renamed, and is copied again.
     pub drifted: bool,
+    /// Tables whose target tables are emptied before they are planned; see [`dmnode_model::tables::TableChoice`].
+    pub emptied: BTreeMap<TableName, bool>,
 }
 
 /// The source connections of one worker: one that speaks utf8mb4, one that is given raw bytes.
@@ -231,6 +233,9 @@ impl Workshop {
             let mut candidate = Candidate { table, digest, plan: None, replan: false, created: false };
             let table = &candidate.table;
             let Some(plan) = planned else {
+                if let Some(is_ours) = self.emptied.get(&table.name) {
+                    self.empty_target(applier, &table.target, *is_ours).await?;
+                }
                 candidates.push(candidate);
                 continue;
             };
@@ -441,6 +446,22 @@ impl Workshop {
         fenced_ddl(applier, &format!("DROP TABLE IF EXISTS {}", plan.target)).await?;
         failpoint::hit("load.after_drop").await?;
         Ok(())
+    }
+
+    /// Empties a target table that is to be copied again; it holds nothing of the copy that begins.
+    async fn empty_target(
+        &self,
+        applier: &mut ApplierConnection,
+        target: &TableName,
+        is_ours: bool,
+    ) -> Result<(), ApplyError> {
+        let found = target_infos(applier, std::iter::once(target)).await?;
+        if !found.contains_key(target) {
+            return Ok(());
+        }
+        tracing::warn!(target_table = %target, drop = is_ours, "the target table is emptied, to be copied again");
+        let statement = if is_ours { "DROP TABLE IF EXISTS" } else { "TRUNCATE TABLE" };
+        fenced_ddl(applier, &format!("{statement} {target}")).await
     }
 
     /// The statements that make the target table; `None` when the table has vanished from the source.

@@ -144,6 +144,7 @@ impl Copy {
             target: server,
             dump: subtask.dump.clone(),
             drifted,
+            emptied: subtask.choice.emptied.clone(),
         };
         let source = Arc::new(source);
         let mut crew = Vec::new();
@@ -297,7 +298,10 @@ impl Copy {
                 continue;
             }
             let applier = &mut worker.applier;
-            if let Err(error) = self.workshop.drop_target(applier, &name, &plan).await {
+            // It is not gone, it was taken out: the target keeps what it has.
+            if !self.workshop.scope.is_removed(&name)
+                && let Err(error) = self.workshop.drop_target(applier, &name, &plan).await
+            {
                 // Nothing of it was copied: it leaves no trace, and the target table is not ours to drop.
                 if plan.is_touched() {
                     return Err(error);

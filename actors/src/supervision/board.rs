@@ -93,6 +93,7 @@ impl SubtaskBoard {
                 copy: report.copy,
                 epoch: shown.epoch.0,
                 retry: shown.retry.map(|(until, failures)| retry_status(until, failures)),
+                tables: self.cell.tables(),
                 settled: report.settled.map(|settled| settled.to_string()).unwrap_or_default(),
             }),
             ..SubTaskStatus::default()

@@ -202,6 +202,13 @@ fn decide_words(
                 ));
             };
             if !scope.has_schema(&schema)? {
+                if statement.kind == StatementKind::DropDatabase && scope.has_tables_without(&schema)? {
+                    return Err(stop(
+                        codes::DDL_UNSUPPORTED,
+                        "a database is dropped that has tables in the task and is not in its block-allow-list itself",
+                    )
+                    .remedy("take the tables out with remove-table (and drop them in the target), then resume-task"));
+                }
                 return Ok(Decision::Skip("out of scope"));
             }
             if statement.kind == StatementKind::DropDatabase && copied.is_some() {

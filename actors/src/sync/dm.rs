@@ -326,7 +326,7 @@ pub async fn with_table_points(
         }
         let location = row.place.location(flavor).map_err(|error| unreadable(subtask, &row.place, error))?;
         let range = CopiedRange { lower: None, location };
-        tables.insert(table, CopiedTable { key: Vec::new(), ranges: vec![range] });
+        tables.insert(table, CopiedTable { key: Vec::new(), ranges: vec![range], joined: false });
     }
     if tables.is_empty() {
         return Ok(filter);

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dmnode_model::codes;
+use dmnode_model::config::SubtaskConfig;
 use dmnode_model::error::CodedError;
 use dmnode_model::ids::{SourceId, TaskName};
 use dmnode_model::{Flavor, TableName};
@@ -167,6 +168,18 @@ impl Online {
             "DELETE FROM {} WHERE id = {}",
             table_name(meta_schema, task, SUFFIX),
             text_literal(source.as_str())
+        )
+    }
+
+    /// Takes what another task of the same source has collected.
+    pub fn take_sql(task: &SubtaskConfig, other: &SubtaskConfig) -> String {
+        format!(
+            "INSERT INTO {} (id, ghost_schema, ghost_table, ddls) \
+             SELECT id, ghost_schema, ghost_table, ddls FROM {} AS other WHERE other.id = {} \
+             ON DUPLICATE KEY UPDATE ddls = other.ddls",
+            table_name(&task.meta_schema, &task.task, SUFFIX),
+            table_name(&other.meta_schema, &other.task, SUFFIX),
+            text_literal(other.source_id.as_str())
         )
     }
 

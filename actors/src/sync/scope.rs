@@ -25,7 +25,7 @@ impl Scope {
     /// From the subtask's rules.
     pub fn new(subtask: &SubtaskConfig) -> Result<Self, CodedError> {
         Ok(Self {
-            list: BlockAllowList::new(&subtask.block_allow_list, subtask.case_sensitive)?,
+            list: BlockAllowList::of(subtask, subtask.case_sensitive)?,
             router: Router::new(&subtask.routes, subtask.case_sensitive)?,
             filter: EventFilter::new(&subtask.filters, subtask.case_sensitive)?,
             online: OnlineRules::new(subtask)?,
@@ -79,6 +79,11 @@ impl Scope {
     /// Whether the source's schema is migrated.
     pub fn has_schema(&self, name: &str) -> Result<bool, CodedError> {
         Ok(!name.eq_ignore_ascii_case(&self.meta_schema) && self.list.schema_in_scope(name)?)
+    }
+
+    /// Whether tables of the source's schema are migrated although the schema is not.
+    pub fn has_tables_without(&self, name: &str) -> Result<bool, CodedError> {
+        self.list.has_tables_without(name)
     }
 
     /// Routes.

@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::check::{Plan, plan};
+use super::tables::with_tables;
 use super::{Control, shown_list};
 
 /// A comparison that is silent for so long shows that it lives.
@@ -73,8 +74,8 @@ fn diff_plan(state: &State, request: &DiffRequest, key: Option<&SecretKey>) -> R
         let text = "invalid op diff on some sources: a comparison is about all sources of the task, since a target table may come from several of them";
         return Err(CodedError::new(codes::MASTER_INVALID_OPERATE_OP, text).remedy("narrow it with --table"));
     }
-    // Sources of the file that were not started have not been copied.
-    plan.subtasks.retain(|(source, _)| entry.subtasks.contains_key(&source.source_id));
+    // Sources of the file that were not started have not been copied, nor have tables that are still on their way.
+    with_tables(&mut plan, entry);
     Ok(plan)
 }
 

@@ -145,11 +145,14 @@ impl Control {
             let Some(me) = self.raft.id() else { continue };
             let state = self.raft.local_state();
             let waiting = state.sources_of(me).any(|(source, _)| {
-                state.tasks_of_source(source).any(|(_, _, subtask)| !subtask.decisions.is_empty())
+                state.tasks_of_source(source).any(|(_, _, subtask)| {
+                    !subtask.decisions.is_empty() || subtask.tables.iter().any(|one| one.is_pending())
+                })
             });
             let (true, Some(supervisor)) = (waiting, self.supervisor.get()) else { continue };
             for entry in supervisor.status() {
                 self.settle_source(&state, &entry).await;
+                self.settle_tables(&state, &entry).await;
             }
         }
     }

@@ -14,6 +14,7 @@ mod handle_error;
 mod member;
 mod source;
 mod status;
+mod tables;
 mod task;
 mod transfer;
 mod update;

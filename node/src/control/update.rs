@@ -1,19 +1,24 @@
 //! `update-task`: changes the settings of a paused task that can be changed without starting it anew.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dmnode_actors::check::CheckOptions;
 use dmnode_model::api::UpdateTaskRequest;
 use dmnode_model::codes;
-use dmnode_model::config::TaskConfig;
+use dmnode_model::config::{TaskConfig, TaskMode};
 use dmnode_model::error::CodedError;
 use dmnode_model::ids::SourceId;
 use dmnode_model::status::StartTaskResponse;
-use dmnode_raft::{CommandKind, DesiredStage, Expected, TaskEntry};
+use dmnode_model::tables::TableOp;
+use dmnode_raft::{CommandKind, DesiredStage, Expected, TableChange, TaskEntry};
 
 use super::check::{plan, precheck};
 use super::status::no_such_task;
+use super::tables::{changes_of_lists, with_tables};
 use super::{CommandResult, Control, Reply, earlier_reply, refusal_text, shown_list};
+
+/// Names in an answer.
+const TOLD_MAX: usize = 20;
 
 impl Control {
     /// `update-task`.
@@ -54,20 +59,31 @@ impl Control {
         if let Err(err) = may_update(entry, &present, &config) {
             return Ok(refused(err.to_string()));
         }
-        let plan = match plan(&state, &config, key) {
-            Ok(plan) => plan,
-            Err(err) => return Ok(refused(err.to_string())),
+        let (mut plan, mut former) = match (plan(&state, &config, key), plan(&state, &present, key)) {
+            (Ok(plan), Ok(former)) => (plan, former),
+            (Err(err), _) | (_, Err(err)) => return Ok(refused(err.to_string())),
         };
         let verdict = precheck(&plan, CheckOptions::default()).await;
         if !verdict.passed {
             return Ok(answer(index, false, notes.join("\n"), verdict.text));
         }
         notes.extend(effects(&present, &config));
+        let mut tables = BTreeMap::new();
+        if config.mode == TaskMode::All {
+            with_tables(&mut former, entry);
+            with_tables(&mut plan, entry);
+            tables = match changes_of_lists(entry, &former, &mut plan).await {
+                Ok(tables) => tables,
+                Err(err) => return Ok(refused(err.to_string())),
+            };
+            notes.extend(told(&tables));
+        }
         let kind = CommandKind::UpdateTask {
             task: config.name.clone(),
             config: stored,
             // Decided on this version; somebody else's change in between must be looked at first.
             expected: Expected::Version(entry.version),
+            tables,
         };
         let reply = self.propose(request_id, "update", kind).await?;
         Ok(match &reply.outcome {
@@ -123,6 +139,25 @@ fn fixed_settings(present: &TaskConfig, wanted: &TaskConfig) -> Vec<&'static str
     .collect()
 }
 
+/// Which tables join and leave with the new lists.
+fn told(tables: &BTreeMap<SourceId, Vec<TableChange>>) -> Vec<String> {
+    let one = |source: &SourceId, change: &TableChange| {
+        let (number, first) = (change.tables.len(), change.tables.iter().take(TOLD_MAX));
+        let more = if number > TOLD_MAX { " …" } else { "" };
+        let what = match change.op {
+            TableOp::Add | TableOp::Resync => {
+                "come into scope; after resume-task they are copied and join the stream"
+            }
+            TableOp::Remove => "leave the task; the target keeps their rows",
+        };
+        format!("{number} tables of source {source} {what}: {}{more}", shown_list(first))
+    };
+    tables
+        .iter()
+        .flat_map(|(source, changes)| changes.iter().map(move |change| one(source, change)))
+        .collect()
+}
+
 /// What the operator should know of changes that are accepted.
 fn effects(present: &TaskConfig, wanted: &TaskConfig) -> Vec<String> {
     let mut notes = Vec::new();
@@ -136,7 +171,7 @@ fn effects(present: &TaskConfig, wanted: &TaskConfig) -> Vec<String> {
                 "`meta` of source {source} says where a task begins; this one has begun, so it has no effect"
             ));
         }
-        if former.block_allow_list != instance.block_allow_list {
+        if former.block_allow_list != instance.block_allow_list && wanted.mode != TaskMode::All {
             notes.push(format!("tables of source {source} that come into scope are replicated from where the task stands; rows that they have already are not copied"));
         }
         if former.routes != instance.routes {
@@ -153,6 +188,8 @@ fn effects(present: &TaskConfig, wanted: &TaskConfig) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use dmnode_model::TableName;
+
     use super::*;
 
     fn task(extra: &str, host: &str) -> TaskConfig {
@@ -180,8 +217,19 @@ mod tests {
 
     #[test]
     fn effects_are_told() {
-        let wanted = task("  block-allow-list: b\nblock-allow-list: {b: {do-dbs: [x]}}\n", "a");
-        let notes = effects(&task("", "a"), &wanted);
+        let wider = "  block-allow-list: b\nblock-allow-list: {b: {do-dbs: [x]}}\n";
+        let notes = effects(&task("", "a"), &task(wider, "a"));
+        assert!(notes.is_empty(), "the tables themselves are told: {notes:?}");
+        let incremental = |extra: &str| {
+            let mut config = task(extra, "a");
+            config.mode = TaskMode::Incremental;
+            config
+        };
+        let notes = effects(&incremental(""), &incremental(wider));
         assert!(notes.len() == 1 && notes[0].contains("are not copied"), "{notes:?}");
+        let tables = (0..30).map(|n| TableName::new("x", format!("t{n:02}"))).collect();
+        let change = TableChange { op: TableOp::Add, tables };
+        let notes = told(&BTreeMap::from([(SourceId::new("s1"), vec![change])]));
+        assert!(notes[0].contains("30 tables") && notes[0].contains("`x`.`t19` …"), "{notes:?}");
     }
 }

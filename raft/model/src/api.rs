@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::status::ProcessError;
+use crate::tables::TableOp;
 
 /// Header with the client's id of a mutation: the same id again gives the first answer again.
 pub const REQUEST_ID_HEADER: &str = "x-dmnode-request-id";
@@ -72,6 +73,20 @@ request! {
     UpdateTaskRequest "update-task" true {
         /// Text of task.yaml.
         task: String,
+    }
+}
+
+request! {
+    /// add-table, remove-table, resync-table.
+    OperateTableRequest "operate-table" true {
+        /// Which of them.
+        op: TableOp,
+        /// Task.
+        task: String,
+        /// Only these sources; empty for all that have the tables.
+        sources: Vec<String>,
+        /// The source's tables, as `schema.table`.
+        tables: Vec<String>,
     }
 }
 

@@ -298,6 +298,7 @@ codes! {
     60804 DM_CHECKPOINT "DmCheckpoint" "sync-unit" Downstream High WaitForOperator "finish the task in DM up to a clean stop-task, or give its checkpoint up with --remove-meta";
     60805 UPDATE_REFUSED "UpdateRefused" "dmnode" Internal Medium WaitForOperator "stop the task and start it with the new file, or leave the setting as it is";
     60806 CLEAN_TARGET "CleanTarget" "dmnode" Downstream Medium WaitForOperator "drop by hand what is not wanted any more";
+    60807 TABLES_REFUSED "TablesRefused" "dmnode" Internal Medium WaitForOperator "the message says what is in the way; nothing was changed";
     60901 XA_PREPARE_UNKNOWN "XAPrepareUnknown" "sync-unit" Upstream High WaitForOperator "its changes cannot be known any more: go past it and compare the tables with `diff`, or copy again: stop-task, then start-task --remove-meta";
     60902 XA_TOO_LARGE "XATooLarge" "sync-unit" Upstream High WaitForOperator "make its changes in smaller transactions, or in ONE PHASE; to go on, start again from a position after its XA COMMIT and bring its rows over by hand";
     61001 NODE_REFUSED "NodeRefused" "cluster" Internal High WaitForOperator "the message names the possible reasons and the commands";

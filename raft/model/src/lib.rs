@@ -19,6 +19,7 @@ pub mod position;
 pub mod regular_expression;
 pub mod secret;
 pub mod status;
+pub mod tables;
 
 pub use self::codes::{Level, Policy, Scope};
 pub use self::config::{

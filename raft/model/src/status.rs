@@ -720,6 +720,26 @@ message! {
         settled: String,
         /// The next attempt, while one is waited for after a failure.
         retry: Option<RetryStatus>,
+        /// Tables on their way into the task, and those that have just joined.
+        tables: Vec<JoiningTables>,
+    }
+}
+
+message! {
+    /// Tables that join a task after its start.
+    JoiningTables {
+        /// Number of the operation.
+        number: u64,
+        /// The command.
+        op: String,
+        /// The tables.
+        tables: Vec<String>,
+        /// `waiting`, `copying`, `catching up`, `joining`, `joined` or `stopped`.
+        stage: String,
+        /// Why it is stopped, or is tried again.
+        error: Option<ProcessError>,
+        /// The copy in numbers.
+        copy: Option<CopyProgress>,
     }
 }
 

@@ -89,6 +89,7 @@ mod tests {
             safe_mode_seconds: None,
             started: 1,
             decisions: Vec::new(),
+            tables: Vec::new(),
         };
         let subtasks = BTreeMap::from([(SourceId::new("a"), subtask.clone()), (SourceId::new("b"), subtask)]);
         let entry = TaskEntry { config: String::new(), version: 1, subtasks };

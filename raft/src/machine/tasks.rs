@@ -6,7 +6,7 @@ use dmnode_model::{SourceId, TaskName};
 
 use super::{Outcome, invalid, list, refuse};
 use crate::Refused;
-use crate::command::{Applied, Expected};
+use crate::command::{Applied, Expected, TableChange};
 use crate::error::codes;
 use crate::state::{DesiredStage, State, SubtaskEntry, TaskEntry};
 
@@ -26,6 +26,7 @@ impl Start {
             safe_mode_seconds: self.safe_mode_seconds,
             started: index,
             decisions: Vec::new(),
+            tables: Vec::new(),
         }
     }
 }
@@ -64,13 +65,18 @@ impl State {
         task: &TaskName,
         config: &str,
         expected: Expected,
+        tables: &BTreeMap<SourceId, Vec<TableChange>>,
     ) -> Outcome {
-        let Some(entry) = self.tasks.get_mut(task) else { return unknown_task(task) };
+        let Some(entry) = self.tasks.get(task) else { return unknown_task(task) };
         match expected {
             Expected::Absent => return subtasks_exist(task, entry.subtasks.keys()),
             Expected::Version(expected) => check_version(task, expected, entry.version)?,
             Expected::Present | Expected::Any => {}
         }
+        if !tables.is_empty() {
+            self.change_tables(index, task, tables)?;
+        }
+        let Some(entry) = self.tasks.get_mut(task) else { return unknown_task(task) };
         entry.config = config.to_owned();
         entry.version = index;
         Ok(Applied::Task { version: index, sources: Vec::new() })

@@ -23,4 +23,5 @@ mod selection;
 mod soak;
 mod stages;
 mod starting;
+mod tables;
 mod tidy;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use dmnode_tests::cluster::Cluster;
+use dmnode_tests::compare;
 use dmnode_tests::files::{SourceFile, TaskFile};
 use dmnode_tests::server::{Flavor, shared_source, shared_target};
 use dmnode_tests::wait::wait_until;
@@ -116,9 +117,10 @@ async fn f06_a_task_is_reset_with_what_it_created() -> Result<()> {
     cluster.finish().await
 }
 
-/// `update-task`: a paused task takes new settings; what cannot be changed is named.
+/// F8: `update-task`: a paused task takes new settings, tables that come into scope are copied and join; what cannot be
+/// changed is named.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn update_task_changes_what_can_be_changed() -> Result<()> {
+async fn f08_update_task_with_a_wider_list() -> Result<()> {
     let name = "update_task";
     let (source, target) = (shared_source(Flavor::Mariadb).await?, shared_target(Flavor::Mariadb).await?);
     source
@@ -132,6 +134,13 @@ async fn update_task_changes_what_can_be_changed() -> Result<()> {
     let mut task = TaskFile::new(name, "all", target, name, name);
     cluster.start_task(&task).await?;
     cluster.wait_stage(name, name, "Running", Some("Sync"), LIMIT).await?;
+    source
+        .execute(&[
+            &format!("CREATE DATABASE {name}_2"),
+            &format!("CREATE TABLE {name}_2.old (id INT PRIMARY KEY)"),
+            &format!("INSERT INTO {name}_2.old VALUES (1), (2)"),
+        ])
+        .await?;
     task.schemas.push(format!("{name}_2"));
     let wider = cluster.write("wider.yaml", &task.yaml())?;
     let other_mode = cluster.write("mode.yaml", &task.yaml().replace("task-mode: all", "task-mode: full"))?;
@@ -147,11 +156,11 @@ async fn update_task_changes_what_can_be_changed() -> Result<()> {
         "{fixed}"
     );
     let updated = cluster.ctl(&["update-task", &wider]).await?.success()?;
-    ensure!(updated.text().contains("are not copied"), "{updated}");
+    ensure!(updated.text().contains("1 tables of source") && updated.text().contains("`old`"), "{updated}");
     cluster.ctl(&["resume-task", name]).await?.success()?;
     source
         .execute(&[
-            &format!("CREATE DATABASE {name}_2"),
+            &format!("INSERT INTO {name}_2.old VALUES (3)"),
             &format!("CREATE TABLE {name}_2.joined (id INT PRIMARY KEY)"),
             &format!("INSERT INTO {name}_2.joined VALUES (5)"),
         ])
@@ -162,5 +171,27 @@ async fn update_task_changes_what_can_be_changed() -> Result<()> {
         Ok(if rows == [5] { Ok(()) } else { Err(format!("{rows:?}")) })
     })
     .await?;
+    compare::wait_equal(source, &format!("{name}_2"), target, &format!("{name}_2"), LIMIT).await?;
+
+    // Narrower again: what comes later does not arrive.
+    cluster.ctl(&["pause-task", name]).await?.success()?;
+    task.schemas.pop();
+    let narrow = cluster.write("narrow.yaml", &task.yaml())?;
+    let updated = cluster.ctl(&["update-task", &narrow]).await?.success()?;
+    ensure!(updated.text().contains("leave the task"), "{updated}");
+    cluster.ctl(&["resume-task", name]).await?.success()?;
+    source
+        .execute(&[
+            &format!("INSERT INTO {name}_2.old VALUES (4)"),
+            &format!("INSERT INTO {name}.t VALUES (9)"),
+        ])
+        .await?;
+    wait_until("the stream goes on", LIMIT, async || {
+        let rows: Vec<u64> = target.query(&format!("SELECT id FROM {name}.t")).await?;
+        Ok(if rows == [9] { Ok(()) } else { Err(format!("{rows:?}")) })
+    })
+    .await?;
+    let rows: Vec<u64> = target.query(&format!("SELECT id FROM {name}_2.old ORDER BY id")).await?;
+    ensure!(rows == [1, 2, 3], "{rows:?}");
     cluster.finish().await
 }

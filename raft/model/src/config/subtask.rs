@@ -8,6 +8,7 @@ use super::{
 };
 use crate::decision::StreamDecision;
 use crate::ids::{SourceId, TaskName};
+use crate::tables::{TableChoice, TableOperation};
 
 /// A task on one source, all references resolved.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -62,6 +63,10 @@ pub struct SubtaskConfig {
     pub ignore_checking_items: Vec<String>,
     /// What operators decided about events of the stream; the caller sets it.
     pub decisions: Vec<StreamDecision>,
+    /// Tables that joined or left since the start; the caller sets it.
+    pub operations: Vec<TableOperation>,
+    /// What the list does not decide, of this run.
+    pub choice: TableChoice,
 }
 
 impl SubtaskConfig {

@@ -233,6 +233,8 @@ impl TaskConfig {
             trash_table_rules: self.trash_table_rules.clone(),
             ignore_checking_items: self.ignore_checking_items.clone(),
             decisions: Vec::new(),
+            operations: Vec::new(),
+            choice: Default::default(),
         })
     }
 
