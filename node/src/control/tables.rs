@@ -41,6 +41,19 @@ impl Control {
         let Some(entry) = state.tasks.get(&task).filter(|entry| !entry.subtasks.is_empty()) else {
             return Ok(answer(index, false, no_such_task(&task), Vec::new()));
         };
+        // What has joined a moment ago need not have been noted yet.
+        let state = if entry.subtasks.values().any(|one| one.tables.iter().any(TableOperation::is_pending)) {
+            let sources: Vec<SourceId> = entry.subtasks.keys().cloned().collect();
+            for status in self.statuses(&state, &sources).await.into_values().flatten() {
+                self.settle_tables(&state, &status).await;
+            }
+            self.raft.read().await?.0
+        } else {
+            state
+        };
+        let Some(entry) = state.tasks.get(&task).filter(|entry| !entry.subtasks.is_empty()) else {
+            return Ok(answer(index, false, no_such_task(&task), Vec::new()));
+        };
         let step = "tables";
         let mut msg = String::new();
         let applied = match earlier_reply(&state, request_id, step).cloned() {

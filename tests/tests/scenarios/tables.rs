@@ -111,6 +111,7 @@ async fn tables_join(from: Flavor, to: Flavor, in_copy: bool) -> Result<()> {
     cluster.set_failpoint("tables.before_join", "exit")?;
     cluster.ctl(&["resync-table", name, &counters, &format!("{name}.plain")]).await?.success()?;
     for failpoint in ["tables.before_join", "tables.after_join"] {
+        let owner = cluster.owner(name).await?;
         if failpoint == "tables.before_join" {
             let resumed = cluster.ctl(&["resume-task", name]).await?;
             ensure!([0, 3, 4].contains(&resumed.code), "{resumed}");
@@ -119,7 +120,6 @@ async fn tables_join(from: Flavor, to: Flavor, in_copy: bool) -> Result<()> {
             let resynced = cluster.ctl(&["resync-table", name, &ledger]).await?;
             ensure!([0, 3, 4].contains(&resynced.code), "{resynced}");
         }
-        let owner = cluster.owner(name).await?;
         cluster.wait_failpoint(failpoint, LIMIT).await?;
         revive(&mut cluster, owner).await?;
         joined(&cluster, name, 2).await?;
