@@ -230,6 +230,6 @@ mod tests {
         let tables = (0..30).map(|n| TableName::new("x", format!("t{n:02}"))).collect();
         let change = TableChange { op: TableOp::Add, tables };
         let notes = told(&BTreeMap::from([(SourceId::new("s1"), vec![change])]));
-        assert!(notes[0].contains("30 tables") && notes[0].contains("`x`.`t19` …"), "{notes:?}");
+        assert!(notes[0].contains("30 tables") && notes[0].contains("`x`.`t19`] …"), "{notes:?}");
     }
 }
