@@ -113,16 +113,16 @@ async fn run(name: &str, flavor: Flavor, nodes: usize, kills: u32, power: u32, s
     let mut task = TaskFile::new(name, "all", &target, SOURCE, SCHEMA);
     task.mydumper = format!("    threads: {THREADS}\n    rows: {}\n", (1 << power) / (30 * u64::from(kills)));
     let plan = format!("`{}`.`{name}_dmnode_chunk`", task.meta_schema());
+    cluster.set_failpoint("load.after_take_over", "pause 5000")?;
     cluster.start_task(&task).await?;
+    cluster.wait_failpoint("load.after_take_over", LIMIT).await?;
     // Every chunk takes a while, so that the copy is not over before it is killed.
     let slow = format!(
         "CREATE TRIGGER `{}`.slow BEFORE UPDATE ON {plan} FOR EACH ROW DO SLEEP(0.05)",
         task.meta_schema()
     );
-    wait_until("the plan's table exists", LIMIT, async || {
-        Ok(target.execute(&[&slow]).await.map_err(|error| format!("{error:#}")))
-    })
-    .await?;
+    target.execute(&[&slow]).await?;
+    ensure!(finished(&target, &plan).await?.is_empty(), "the copy began before it was slowed down");
 
     let mut in_copy = 0;
     let (mut read_before, mut interrupted) = (0, 0);

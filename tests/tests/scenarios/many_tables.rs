@@ -82,7 +82,8 @@ async fn f15_very_many_tables() -> Result<()> {
         progress.len()
     );
     println!("peak memory {} MB", cluster.running(0)?.memory_bytes("VmHWM")? / 1_000_000);
-    ensure!(progress.len() > 2, "no progress was shown: {progress:?}");
+    // Few tables may be copied between two looks.
+    ensure!(progress.len() > 2 || count < 1000, "no progress was shown: {progress:?}");
     ensure!(slowest < Duration::from_secs(10), "query-status took {slowest:?}");
     ensure!(target.tables("many").await?.len() as u64 == count, "tables are missing");
 
