@@ -4,6 +4,7 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -25,21 +26,39 @@ impl Drop for Server {
     }
 }
 
+/// A data directory of its own for a server, copied from one that is made once and kept.
+fn fresh_data(name: &str, mut install: Command) -> (tempfile::TempDir, PathBuf) {
+    static MAKING: Mutex<()> = Mutex::new(());
+    let turn = MAKING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("data-{name}"));
+    if !kept.exists() {
+        let made = kept.with_extension(std::process::id().to_string());
+        let output = install
+            .arg(format!("--datadir={}", made.display()))
+            .output()
+            .unwrap_or_else(|error| panic!("{install:?}: {error}; scripts/test installs what it needs"));
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{install:?}\n{out}\n{err}");
+        // The identity of a server is its own.
+        let _ = std::fs::remove_file(made.join("auto.cnf"));
+        std::fs::rename(&made, &kept).unwrap();
+    }
+    drop(turn);
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let copied = Command::new("cp").args(["-a", "--reflink=auto"]).arg(&kept).arg(&data).status();
+    assert!(copied.unwrap().success());
+    (dir, data)
+}
+
 const START_LIMIT: Duration = Duration::from_secs(120);
 
 impl Server {
     /// Starts a MariaDB server, which must be installed.
     pub async fn mariadb() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let data = dir.path().join("data");
-        let status = Command::new("mariadb-install-db")
-            .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
-            .arg(format!("--datadir={}", data.display()))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .expect("mariadb-install-db runs (install Debian's mariadb-server)");
-        assert!(status.success(), "mariadb-install-db failed");
+        let mut install = Command::new("mariadb-install-db");
+        install.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);
+        let (dir, data) = fresh_data("mariadb", install);
         let mut command = Command::new("mariadbd");
         command.arg("--no-defaults").arg(format!("--tmpdir={}", dir.path().display()));
         Self::start(Flavor::Mariadb, command, dir, &data).await
@@ -60,21 +79,11 @@ impl Server {
             "no MySQL at {}: run scripts/fetch-mysql, or set DMNODE_MYSQL_TREE or DMNODE_SKIP_MYSQL",
             tree.display()
         );
-        let dir = tempfile::tempdir().unwrap();
-        let data = dir.path().join("data");
-        let prepared = || {
-            // The tree's start script adds what the tree needs.
-            Command::new(&mysqld)
-        };
-        let status = prepared()
-            .arg("--initialize-insecure")
-            .arg(format!("--datadir={}", data.display()))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .unwrap();
-        assert!(status.success(), "mysqld --initialize-insecure failed");
-        let mut command = prepared();
+        // The tree's start script adds what the tree needs.
+        let mut install = Command::new(&mysqld);
+        install.arg("--initialize-insecure");
+        let (dir, data) = fresh_data("mysql", install);
+        let mut command = Command::new(&mysqld);
         command.args(["--gtid-mode=ON", "--enforce-gtid-consistency=ON"]);
         Some(Self::start(Flavor::Mysql, command, dir, &data).await)
     }
