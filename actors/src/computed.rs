@@ -48,9 +48,7 @@ impl Computed {
         if !self.any() || !OF_EXPRESSIONS.contains(&code) {
             return false;
         }
-        let Some(at) = text.find("for column ") else {
-            return text.starts_with("Truncated incorrect ") || code == 1365;
-        };
+        let Some(at) = text.find("for column ") else { return is_unnamed_operand(code, text) };
         let named = text.get(at..).unwrap_or_default();
         if self.indexes && named.starts_with(&format!("for column '{HIDDEN}")) {
             return true;
@@ -69,8 +67,13 @@ pub fn is_of_operand(code: u64, text: &str) -> bool {
     OF_EXPRESSIONS.contains(&code)
         && match text.find("for column ") {
             Some(at) => text.get(at..).is_some_and(|named| named.starts_with("for column ''")),
-            None => text.starts_with("Truncated incorrect ") || code == 1365,
+            None => is_unnamed_operand(code, text),
         }
+}
+
+/// Of the codes above and of no column at all.
+fn is_unnamed_operand(code: u64, text: &str) -> bool {
+    text.starts_with("Truncated incorrect ") || code == 1365
 }
 
 #[cfg(test)]

@@ -119,7 +119,7 @@ impl Constant {
             Value::Year(number) => number.to_string(),
             Value::Date(date) => format!("CAST('{date}' AS DATE)"),
             _ => {
-                let hex: String = self.text.bytes().map(|byte| format!("{byte:02x}")).collect();
+                let hex = dmnode_mysql::hex(self.text.as_bytes());
                 let text = matches!(self.value, Value::Enum(_)) || !is_binary(&self.column);
                 format!("{}x'{hex}'", if text { "_utf8mb4 " } else { "" })
             }

@@ -21,6 +21,7 @@ use std::time::Duration;
 use dmnode_model::codes::{self, Policy};
 use dmnode_model::config::{SourceConfig, SubtaskConfig, TaskMode};
 use dmnode_model::error::CodedError;
+use dmnode_model::gtid::Flavor;
 use dmnode_model::ids::TaskName;
 use dmnode_model::position::Location;
 use dmnode_model::status::JoiningTables;
@@ -350,7 +351,8 @@ impl Joining {
         stage("catching up");
         for _ in 0..ROUNDS_MAX {
             let begun = Instant::now();
-            if self.follow(ctx, &side, self.present().await?).await? == UnitDone::Cancelled {
+            let (present, _) = self.present().await?;
+            if self.follow(ctx, &side, present).await? == UnitDone::Cancelled {
                 return Ok(Side::Cancelled);
             }
             if begun.elapsed() < NEAR {
@@ -364,12 +366,7 @@ impl Joining {
     async fn side_of(&self, operation: &TableOperation) -> Result<SubtaskConfig, CodedError> {
         let mut choice = TableChoice { only: Some(operation.tables.clone()), ..TableChoice::default() };
         if operation.op == TableOp::Resync {
-            let mut conn = Connection::connect(&self.source.from, &SessionOptions::default())
-                .await
-                .map_err(|error| sync::source_failed(&self.source, &error))?;
-            let info = ServerInfo::probe(&mut conn)
-                .await
-                .map_err(|error| sync::source_failed(&self.source, &error))?;
+            let (conn, info) = self.source_session().await?;
             conn.close().await;
             let mut target = self.store(&self.ctx, &self.subtask).await?.connect().await?;
             let made = made_by_copy(&mut target, &self.subtask, info.flavor).await?;
@@ -388,15 +385,22 @@ impl Joining {
         Box::pin(sync::run(ctx.clone(), spec)).await
     }
 
-    /// Where the source is now.
-    async fn present(&self) -> Result<Location, CodedError> {
+    async fn source_session(&self) -> Result<(Connection, ServerInfo), CodedError> {
         let failed = |error: dmnode_mysql::SqlError| sync::source_failed(&self.source, &error);
         let mut conn =
             Connection::connect(&self.source.from, &SessionOptions::default()).await.map_err(failed)?;
         let info = ServerInfo::probe(&mut conn).await.map_err(failed)?;
-        let location = current_location(&mut conn, &info).await.map_err(failed)?;
+        Ok((conn, info))
+    }
+
+    /// Where the source is now, and what kind of server it is.
+    async fn present(&self) -> Result<(Location, Flavor), CodedError> {
+        let (mut conn, info) = self.source_session().await?;
+        let location = current_location(&mut conn, &info)
+            .await
+            .map_err(|error| sync::source_failed(&self.source, &error))?;
         conn.close().await;
-        Ok(location)
+        Ok((location, info.flavor))
     }
 
     /// The main stream has ended. Whatever happens here, the main stream goes on after it.
@@ -436,7 +440,7 @@ impl Joining {
         if taken.watermark.is_none() {
             return Ok(false);
         }
-        let present = self.present().await?;
+        let (present, flavor) = self.present().await?;
         let side = self.side(
             operation.number,
             TableChoice { only: Some(operation.tables.clone()), ..TableChoice::default() },
@@ -452,11 +456,6 @@ impl Joining {
             return Ok(false);
         };
         let mut conn = store.connect().await?;
-        let flavor = present.gtid_set.as_ref().map(|set| set.flavor());
-        let flavor = match flavor {
-            Some(flavor) => flavor,
-            None => self.source_flavor().await?,
-        };
         let mut statements =
             join_statements(&mut conn, &self.subtask, &side, flavor, &operation.tables, &watermark.location)
                 .await?;
@@ -467,15 +466,6 @@ impl Joining {
         self.write(&mut taken, statements).await?;
         failpoint::hit("tables.after_join").await?;
         Ok(true)
-    }
-
-    async fn source_flavor(&self) -> Result<dmnode_model::Flavor, CodedError> {
-        let failed = |error: dmnode_mysql::SqlError| sync::source_failed(&self.source, &error);
-        let mut conn =
-            Connection::connect(&self.source.from, &SessionOptions::default()).await.map_err(failed)?;
-        let info = ServerInfo::probe(&mut conn).await.map_err(failed)?;
-        conn.close().await;
-        Ok(info.flavor)
     }
 }
 

@@ -79,6 +79,21 @@ pub struct SubtaskEntry {
     pub tables: Vec<TableOperation>,
 }
 
+impl SubtaskEntry {
+    /// A subtask as it is started by the log entry of this index.
+    pub(crate) fn new(stage: DesiredStage, index: u64) -> Self {
+        Self {
+            stage,
+            run_token: index,
+            start_time: None,
+            safe_mode_seconds: None,
+            started: index,
+            decisions: Vec::new(),
+            tables: Vec::new(),
+        }
+    }
+}
+
 /// The stage an operator wants a subtask in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DesiredStage {

@@ -28,8 +28,8 @@ pub use connection::{Connection, ExecSummary, RowStream};
 pub use decode::{DecodeError, DecodeErrorKind, RowDecoder, RowImages};
 pub use error::{MultiError, SqlError, SqlErrorKind};
 pub use literal::{
-    decimals, is_beyond_double, is_error_value, long_value, write_exact_match, write_ident, write_literal,
-    write_parameter, write_parameter_match, write_rounded_match, write_string,
+    decimals, hex, is_beyond_double, is_error_value, long_value, unhex, write_exact_match, write_ident,
+    write_literal, write_parameter, write_parameter_match, write_rounded_match, write_string,
 };
 pub use server::{ServerInfo, current_location, grants};
 pub use session::{DEFAULT_CONNECT_TIMEOUT, SessionOptions};

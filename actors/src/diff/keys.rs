@@ -5,7 +5,7 @@
 //! other; two servers that order differently only give false alarms, which end when the rows are read by key.
 
 use dmnode_model::ids::quote_ident;
-use dmnode_mysql::{ColumnInfo, ColumnType, TableInfo};
+use dmnode_mysql::{ColumnInfo, ColumnType, TableInfo, unhex};
 
 /// How a key column is read and written back as a literal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -264,14 +264,6 @@ fn is_spelt_alike(a: &ColumnType, b: &ColumnType) -> bool {
         (T::Binary(_), _) | (_, T::Binary(_)) => false,
         _ => true,
     }
-}
-
-fn unhex(text: &[u8]) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) {
-        return None;
-    }
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    text.chunks_exact(2).map(|pair| u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok()).collect()
 }
 
 #[cfg(test)]

@@ -261,6 +261,16 @@ mod tests {
         (ChunkFilter::new(HashMap::from([(name.clone(), table)])), name)
     }
 
+    fn copied_at(
+        filter: &ChunkFilter,
+        table: &TableName,
+        key: i128,
+        end: &BinlogPosition,
+        gtid: Option<&Gtid>,
+    ) -> Result<bool, CodedError> {
+        filter.row_is_copied(table, Some(&[KeyValue::Integer(key)]), &Compared::new(), end, gtid)
+    }
+
     #[test]
     fn each_range_answers_for_its_own_keys() {
         let ranges = [(None, 100, None), (Some(-5), 300, None), (Some(10), 200, None)];
@@ -277,17 +287,7 @@ mod tests {
             (i128::from(u64::MAX), 201, false),
             (i128::from(i64::MIN), 100, true),
         ] {
-            assert_eq!(
-                filter.row_is_copied(
-                    &table,
-                    Some(&[KeyValue::Integer(key)]),
-                    &Compared::new(),
-                    &end(pos),
-                    None
-                ),
-                Ok(copied),
-                "{key} {pos}"
-            );
+            assert_eq!(copied_at(&filter, &table, key, &end(pos), None), Ok(copied), "{key} {pos}");
         }
         assert_eq!(filter.ddl_is_copied(&table, &end(100), None), DdlCopied::Yes);
         assert_eq!(filter.ddl_is_copied(&table, &end(150), None), DdlCopied::Mixed);
@@ -302,10 +302,7 @@ mod tests {
         assert!(!filter.is_uniform());
         assert!(!filter.is_passed(&at(299, None)) && filter.is_passed(&at(300, None)));
         let other = TableName::new("a", "other");
-        assert_eq!(
-            filter.row_is_copied(&other, Some(&[KeyValue::Integer(1)]), &Compared::new(), &end(4), None),
-            Ok(false)
-        );
+        assert_eq!(copied_at(&filter, &other, 1, &end(4), None), Ok(false));
     }
 
     /// A location of MySQL with the transactions 1 to `last`.
@@ -336,50 +333,14 @@ mod tests {
         let gtid = |text| Gtid::parse(Flavor::Mariadb, text).unwrap();
         let end = BinlogPosition::new("bin.000001", 500);
         // After the first range was read another server wrote with lower numbers.
-        assert_eq!(
-            filter.row_is_copied(
-                &table,
-                Some(&[KeyValue::Integer(-1)]),
-                &Compared::new(),
-                &end,
-                Some(&gtid("0-2-3"))
-            ),
-            Ok(false)
-        );
-        assert_eq!(
-            filter.row_is_copied(
-                &table,
-                Some(&[KeyValue::Integer(1)]),
-                &Compared::new(),
-                &end,
-                Some(&gtid("0-1-60"))
-            ),
-            Ok(true)
-        );
+        assert_eq!(copied_at(&filter, &table, -1, &end, Some(&gtid("0-2-3"))), Ok(false));
+        assert_eq!(copied_at(&filter, &table, 1, &end, Some(&gtid("0-1-60"))), Ok(true));
         assert_eq!(filter.max_location().map(|at| at.position.pos), Some(900));
         assert_eq!(filter.min_location().map(|at| at.position.pos), Some(100));
         assert!(!filter.is_uniform() && !filter.is_passed(&at(899, Some("0-1-60"))));
         // Files of another server cannot be compared.
         let other = BinlogPosition::new("other.000001", 5000);
-        assert_eq!(
-            filter.row_is_copied(
-                &table,
-                Some(&[KeyValue::Integer(-1)]),
-                &Compared::new(),
-                &other,
-                Some(&gtid("0-1-50"))
-            ),
-            Ok(true)
-        );
-        assert_eq!(
-            filter.row_is_copied(
-                &table,
-                Some(&[KeyValue::Integer(-1)]),
-                &Compared::new(),
-                &other,
-                Some(&gtid("0-1-51"))
-            ),
-            Ok(false)
-        );
+        assert_eq!(copied_at(&filter, &table, -1, &other, Some(&gtid("0-1-50"))), Ok(true));
+        assert_eq!(copied_at(&filter, &table, -1, &other, Some(&gtid("0-1-51"))), Ok(false));
     }
 }

@@ -8,7 +8,7 @@ use dmnode_model::error::CodedError;
 use dmnode_model::gtid::Flavor;
 use dmnode_model::ids::{SourceId, TableName};
 use dmnode_model::policy::{self, Side};
-use dmnode_mysql::{Connection, SqlError};
+use dmnode_mysql::{Connection, SqlError, hex};
 use dmnode_schema::{BlockAllowList, ExtendedColumn, OnlineRules, Router};
 use sha2::{Digest, Sha256};
 
@@ -265,7 +265,7 @@ fn digest(create: &str, made: &str) -> String {
     hash.update(without_auto_increment(create));
     hash.update("\n");
     hash.update(made);
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize())
 }
 
 /// The table option `AUTO_INCREMENT=n` moves with every row. It stands in the last lines, after the closing

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use dmnode_model::ids::quote_ident;
-use dmnode_mysql::{ColumnInfo, ColumnType, TableInfo, Value};
+use dmnode_mysql::{ColumnInfo, ColumnType, TableInfo, Value, hex, unhex};
 use serde::{Deserialize, Serialize};
 
 use super::columns::charset_of;
@@ -267,7 +267,7 @@ impl KeyPart {
     fn parse_stored(&self, stored: &str) -> Option<KeyValue> {
         match self.kind {
             KeyKind::Binary | KeyKind::Padded | KeyKind::Text(_) => {
-                unhex(stored).map(|bytes| self.bytes(&bytes))
+                unhex(stored.as_bytes()).map(|bytes| self.bytes(&bytes))
             }
             _ => self.text(stored),
         }
@@ -283,19 +283,6 @@ impl TextOrder {
         let is_word = collation.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         (Self::CHARSETS.contains(&charset.as_str()) && is_word).then_some(Self { charset, collation })
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let pairs = text.as_bytes().chunks(2);
-    pairs
-        .map(|pair| {
-            u8::from_str_radix(std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?, 16).ok()
-        })
-        .collect()
 }
 
 /// The columns a table can be cut by, in the order of its row identity's key; none for a table that stays whole.

@@ -3,7 +3,7 @@
 use dmnode_model::codes;
 use dmnode_model::error::CodedError;
 use dmnode_model::{BinlogPosition, Gtid};
-use dmnode_mysql::{BinlogEvent, EventBody, QueryEvent, RowsEvent};
+use dmnode_mysql::{BinlogEvent, EventBody, QueryEvent, RowsEvent, hex};
 
 use crate::progress::TxnId;
 
@@ -265,7 +265,6 @@ impl Assembler {
 
 /// An XID as the servers write it in `XA COMMIT`, in lower case and without blanks.
 pub fn xid_text(format_id: i32, gtrid: &[u8], bqual: &[u8]) -> String {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     format!("x'{}',x'{}',{format_id}", hex(gtrid), hex(bqual))
 }
 

@@ -10,7 +10,7 @@ use dmnode_model::codes;
 use dmnode_model::error::CodedError;
 use dmnode_model::ids::{SourceId, TaskName, quote_ident};
 use dmnode_model::policy::Fault;
-use dmnode_mysql::SqlError;
+use dmnode_mysql::{SqlError, hex};
 use dmnode_schema::{split_operations, splitting_may_help, without_hints};
 use sha2::{Digest, Sha256};
 
@@ -432,10 +432,6 @@ fn unsure(sql: &str, place: &str, why: &str) -> CodedError {
 
 fn refused(sql: &str, place: &str) -> CodedError {
     CodedError::new(codes::DDL_REFUSED, "the target refused a DDL").statement(sql).at(place)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The intent as the body of a transaction.

@@ -26,6 +26,7 @@ type Fingerprint = [u8; 16];
 #[derive(Debug, Default)]
 pub(super) struct Repeats {
     deleted: HashSet<Fingerprint>,
+    /// Oldest first. Has also those of rows that came back, so that one which is deleted again may be forgotten early.
     order: VecDeque<Fingerprint>,
 }
 

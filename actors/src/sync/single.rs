@@ -81,20 +81,20 @@ impl<'a> Single<'a> {
         number: usize,
     ) -> Result<(), ApplyError> {
         self.checks(transaction, fires(change)).await?;
-        let Some(packet) = Builder::single(self.rules.dialect, &change.row, &change.table, number) else {
-            return Ok(());
-        };
         let table = &change.table;
-        let lenient = table.is_lenient();
-        let outcome = match self.execute(transaction, &packet).await {
-            // The refusal made the table's statements lenient. Nothing of the refused one is in the transaction.
-            Err(_) if table.is_lenient() != lenient => {
-                let packet = Builder::single(self.rules.dialect, &change.row, table, number);
-                self.execute(transaction, &packet.unwrap_or_default()).await
+        let was_lenient = table.is_lenient();
+        let build = || Builder::single(self.rules.dialect, &change.row, table, number);
+        let Some(packet) = build() else { return Ok(()) };
+        let outcome = match self.attempt(transaction, &packet).await? {
+            Err(_) if !was_lenient => {
+                table.constraints_warn.store(true, Ordering::Relaxed);
+                let Some(packet) = build() else { return Ok(()) };
+                self.execute(transaction, &packet).await?
             }
-            outcome => outcome,
+            Err(refused) => return Err(refused.into()),
+            Ok(outcome) => outcome,
         };
-        match (outcome?, &change.row) {
+        match (outcome, &change.row) {
             (Outcome::Done(summary), row) => match (summary.affected_rows, row) {
                 (1, _) => Ok(()),
                 (0, RowChange::Update(..) | RowChange::Delete(_)) => {
@@ -266,18 +266,28 @@ impl<'a> Single<'a> {
         Ok(())
     }
 
-    /// Runs a packet of one statement.
+    /// Runs a packet of one statement; what breaks a constraint is refused.
     async fn execute(
         &self,
         transaction: &mut TargetTransaction<'_>,
         packet: &Packet,
     ) -> Result<Outcome, ApplyError> {
+        Ok(self.attempt(transaction, packet).await??)
+    }
+
+    /// Runs a packet of one statement. The inner error: a constraint's expression warned, or the constraint is broken, which
+    /// a lenient statement tells apart; nothing was changed.
+    async fn attempt(
+        &self,
+        transaction: &mut TargetTransaction<'_>,
+        packet: &Packet,
+    ) -> Result<Result<Outcome, CodedError>, ApplyError> {
         fits(packet, self.rules.dialect.packet_max, self.place)?;
         let done = run(transaction, packet).await;
         let planned = packet.statements.first();
         let table: Option<&Arc<Table>> = planned.and_then(|planned| planned.table.as_ref());
         let (Some(planned), Some(table)) = (planned, table) else {
-            return Ok(Outcome::Done(ExecSummary::default()));
+            return Ok(Ok(Outcome::Done(ExecSummary::default())));
         };
         match done {
             Ok(summaries) => {
@@ -285,19 +295,19 @@ impl<'a> Single<'a> {
                 if summary.warnings > 0 || (planned.error_members > 0 && table.vectors) {
                     warnings(transaction, planned, table, &summary, true, self.place).await?;
                 }
-                Ok(Outcome::Done(summary))
+                Ok(Ok(Outcome::Done(summary)))
             }
             Err(ApplyError::Multi(error)) if error.error.code() == Some(1062) => {
-                Ok(Outcome::Duplicate(error.error))
+                Ok(Ok(Outcome::Duplicate(error.error)))
             }
             Err(ApplyError::Multi(error)) if error.error.fault() == Fault::Refused => {
-                // A strict session of MySQL takes a constraint whose expression warns for one that is broken; one that
-                // is broken is refused by the lenient statement as well.
+                let refused = refused(table, planned.verb, (self.place)(planned.change), &error.error);
+                // A strict session of MySQL takes a constraint whose expression warns for one that is broken.
                 let code = error.error.code().unwrap_or(0);
-                if code == CHECK_VIOLATED || is_of_operand(code.into(), &error.error.message) {
-                    table.constraints_warn.store(true, Ordering::Relaxed);
+                match code == CHECK_VIOLATED || is_of_operand(code.into(), &error.error.message) {
+                    true => Ok(Err(refused)),
+                    false => Err(refused.into()),
                 }
-                Err(refused(table, planned.verb, (self.place)(planned.change), &error.error).into())
             }
             Err(error) => Err(error),
         }

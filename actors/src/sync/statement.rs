@@ -589,14 +589,12 @@ fn write_where(table: &Table, row: &Row, long: bool, by_value: bool, packet: &mu
                 packet.sql.extend_from_slice(b" AND ");
             }
             let column = table.column(*index);
-            if let Some(value) = row.values.get(*index).filter(|value| is_beyond_double(value)) {
+            let is_exact = by_value && decimals(column).is_some();
+            if let Some(value) = row.values.get(*index).filter(|value| is_exact || is_beyond_double(value)) {
                 write_exact_match(value, column, &mut packet.sql);
                 continue;
             }
             write_ident(&column.name, &mut packet.sql);
-            if by_value && decimals(column).is_some() {
-                packet.sql.extend_from_slice(b"*1e0");
-            }
             packet.sql.push(b'=');
             packet.value(row, *index, table, false);
         }

@@ -201,6 +201,11 @@ fn only(subtask: &SubtaskConfig, tables: &BTreeSet<TableName>) -> SubtaskConfig 
     SubtaskConfig { choice, ..subtask.clone() }
 }
 
+/// The table is on its way into the task.
+fn is_coming(operations: &[TableOperation], table: &TableName) -> bool {
+    operations.iter().any(|operation| operation.is_pending() && operation.tables.contains(table))
+}
+
 /// Which of the tables are meant on one source. `now` is its scope, `everything` what it has of them.
 fn chosen(
     op: TableOp,
@@ -209,9 +214,7 @@ fn chosen(
     everything: &BTreeSet<TableName>,
     operations: &[TableOperation],
 ) -> Result<BTreeSet<TableName>, CodedError> {
-    let comes = |table: &TableName| {
-        operations.iter().any(|operation| operation.is_pending() && operation.tables.contains(table))
-    };
+    let comes = |table: &TableName| is_coming(operations, table);
     match op {
         TableOp::Add => {
             let found: BTreeSet<TableName> = asked.intersection(everything).cloned().collect();
@@ -270,13 +273,10 @@ pub(super) async fn changes_of_lists(
         let before = tables_in_scope(source, &with_list(former)).await?;
         let after = tables_in_scope(source, &with_list(subtask)).await?;
         let now = tables_in_scope(source, former).await?;
-        let comes = |table: &TableName| {
-            stored.tables.iter().any(|one| one.is_pending() && one.tables.contains(table))
-        };
         let known = |table: &TableName| stored.tables.iter().any(|one| one.tables.contains(table));
         let add: BTreeSet<TableName> = after
             .difference(&before)
-            .filter(|table| !now.contains(*table) && !comes(table))
+            .filter(|table| !now.contains(*table) && !is_coming(&stored.tables, table))
             .cloned()
             .collect();
         let remove: BTreeSet<TableName> =

@@ -82,15 +82,7 @@ mod tests {
     use crate::state::{SubtaskEntry, TaskEntry};
 
     fn state() -> State {
-        let subtask = SubtaskEntry {
-            stage: DesiredStage::Paused,
-            run_token: 1,
-            start_time: None,
-            safe_mode_seconds: None,
-            started: 1,
-            decisions: Vec::new(),
-            tables: Vec::new(),
-        };
+        let subtask = SubtaskEntry::new(DesiredStage::Paused, 1);
         let subtasks = BTreeMap::from([(SourceId::new("a"), subtask.clone()), (SourceId::new("b"), subtask)]);
         let entry = TaskEntry { config: String::new(), version: 1, subtasks };
         State { tasks: BTreeMap::from([(TaskName::new("t"), entry)]), ..State::default() }

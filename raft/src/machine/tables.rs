@@ -117,15 +117,7 @@ mod tests {
     #[test]
     fn the_newest_operation_on_a_table_holds_and_groups_stay_together() {
         let task = TaskName::new("t");
-        let subtask = SubtaskEntry {
-            stage: DesiredStage::Running,
-            run_token: 1,
-            start_time: None,
-            safe_mode_seconds: None,
-            started: 1,
-            decisions: Vec::new(),
-            tables: Vec::new(),
-        };
+        let subtask = SubtaskEntry::new(DesiredStage::Running, 1);
         let subtasks = BTreeMap::from([(SourceId::new("s"), subtask)]);
         let entry = TaskEntry { config: String::new(), version: 1, subtasks };
         let mut state = State { tasks: BTreeMap::from([(task.clone(), entry)]), ..State::default() };

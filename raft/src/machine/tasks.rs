@@ -20,13 +20,9 @@ pub(super) struct Start {
 impl Start {
     fn subtask(&self, index: u64) -> SubtaskEntry {
         SubtaskEntry {
-            stage: self.stage,
-            run_token: index,
             start_time: self.time.clone(),
             safe_mode_seconds: self.safe_mode_seconds,
-            started: index,
-            decisions: Vec::new(),
-            tables: Vec::new(),
+            ..SubtaskEntry::new(self.stage, index)
         }
     }
 }

@@ -190,7 +190,7 @@ fn settings(spec: &LoadSpec) -> String {
         spec.source.from.host,
         spec.source.from.port,
     );
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    dmnode_mysql::hex(&Sha256::digest(text))
 }
 
 fn unusable(path: &Path, why: &str) -> CodedError {

@@ -65,7 +65,7 @@ impl Catalog {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        catalog.digest = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        catalog.digest = dmnode_mysql::hex(&hash.finalize());
         Ok(catalog)
     }
 
